@@ -1,0 +1,200 @@
+"""Boards that shufflec compiles for, loaded from targets/*.toml or a user's own TOML file."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from shufflec.errors import InputFileError, OptionError
+from shufflec.files import data_dir, read_limited
+
+FAMILIES = ("linux", "host", "baremetal")
+ISAS = ("portable", "neon", "dotprod")
+INSTRUCTION_CLASSES = ("load", "store", "branch", "widening_multiply", "dot", "simd", "scalar")
+_MAX_FILE = 64 * 1024
+_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,31}")
+
+
+@dataclass(frozen=True)
+class Cache:
+    """One cache level. size_bytes and line_bytes in bytes; ways: associativity; shared: by all cores."""
+
+    size_bytes: int
+    ways: int
+    line_bytes: int
+    shared: bool
+
+    @property
+    def sets(self) -> int:
+        return self.size_bytes // (self.ways * self.line_bytes)
+
+
+@dataclass(frozen=True)
+class Target:
+    """A board and its core. Every figure's source is in `sources`.
+
+    isa: which kernels are used. triple, llvm_mcpu, llvm_features: what LLVM generates code for.
+    clock_hz: of one core. cores: how many. caches: level name ("l1d", "l2", "l3") to Cache.
+    peak_macs_per_cycle: int8 multiply-accumulates of one core. qemu_cpu: the emulated core, "" where there is
+    none. cycles: simulated cycles per instruction of each class, for the virtual board's clock.
+    """
+
+    name: str
+    title: str
+    family: str
+    core: str
+    isa: str
+    triple: str
+    llvm_mcpu: str
+    llvm_features: tuple[str, ...]
+    clock_hz: int
+    cores: int
+    caches: dict[str, Cache]
+    ram_bytes: int
+    peak_macs_per_cycle: int
+    qemu_cpu: str
+    cycles: dict[str, float]
+    sources: dict[str, str]
+
+    def to_dict(self) -> dict:
+        """Plain values for JSON."""
+        return asdict(self)
+
+
+def target_names() -> list[str]:
+    """Names of the shipped targets, sorted."""
+    return sorted(path.stem for path in data_dir("targets").glob("*.toml"))
+
+
+def load_target(name: str) -> Target:
+    """A shipped target by name, or a user's target by the path of its .toml file.
+
+    Raises OptionError for an unknown name (listing the known ones) and InputFileError for a bad file.
+    """
+    if name.endswith(".toml"):
+        return read_target(Path(name))
+    if not _NAME.fullmatch(name) or name not in target_names():
+        known = ", ".join(target_names())
+        raise OptionError("--target", name, f"unknown target; known targets: {known}", "or give a .toml file")
+    return read_target(data_dir("targets") / f"{name}.toml")
+
+
+def read_target(path: Path) -> Target:
+    """Reads and validates one target file. Raises InputFileError that names the wrong key."""
+    try:
+        data = tomllib.loads(read_limited(path, _MAX_FILE, "a target file").decode("utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InputFileError(path, f"is not valid TOML: {error}") from error
+    reader = _Reader(path, data)
+    target = Target(
+        name=reader.text("name", pattern=_NAME),
+        title=reader.text("title"),
+        family=reader.choice("family", FAMILIES),
+        core=reader.text("core.name"),
+        isa=reader.choice("core.isa", ISAS),
+        triple=reader.text("code.triple", empty=True),
+        llvm_mcpu=reader.text("code.mcpu", empty=True),
+        llvm_features=tuple(reader.texts("code.features")),
+        clock_hz=reader.integer("core.clock_hz", 1_000_000, 10_000_000_000),
+        cores=reader.integer("core.cores", 1, 256),
+        caches=reader.caches(),
+        ram_bytes=reader.integer("memory.ram_bytes", 1024, 1 << 44),
+        peak_macs_per_cycle=reader.integer("core.peak_int8_macs_per_cycle", 1, 4096),
+        qemu_cpu=reader.text("emulator.qemu_cpu", empty=True),
+        cycles=reader.cycles(),
+        sources=reader.sources(),
+    )
+    reader.reject_unknown()
+    return target
+
+
+class _Reader:
+    """Typed access to the parsed TOML with errors that name the key."""
+
+    def __init__(self, path: Path, data: dict):
+        self._path = path
+        self._data = data
+        self._used: set[str] = set()
+
+    def _fail(self, key: str, message: str) -> InputFileError:
+        return InputFileError(self._path, f"{key}: {message}")
+
+    def _get(self, key: str, default: object = None):
+        self._used.add(key)
+        node: object = self._data
+        for part in key.split("."):
+            if not isinstance(node, dict) or part not in node:
+                if default is not None:
+                    return default
+                raise self._fail(key, "is missing")
+            node = node[part]
+        return node
+
+    def text(self, key: str, pattern: re.Pattern | None = None, empty: bool = False) -> str:
+        value = self._get(key, "" if empty else None)
+        if not isinstance(value, str) or (not value and not empty) or len(value) > 200:
+            raise self._fail(key, "expected a short text")
+        if pattern and not pattern.fullmatch(value):
+            raise self._fail(key, f"expected lower-case letters, digits, '_' and '-', found {value!r}")
+        return value
+
+    def texts(self, key: str) -> list[str]:
+        value = self._get(key, [])
+        if not isinstance(value, list) or not all(isinstance(v, str) and len(v) < 64 for v in value):
+            raise self._fail(key, "expected a list of short texts")
+        return value
+
+    def choice(self, key: str, choices: tuple[str, ...]) -> str:
+        value = self.text(key)
+        if value not in choices:
+            raise self._fail(key, f"expected one of {', '.join(choices)}, found {value!r}")
+        return value
+
+    def integer(self, key: str, low: int, high: int) -> int:
+        value = self._get(key)
+        if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+            raise self._fail(key, f"expected an integer from {low} to {high}, found {value!r}")
+        return value
+
+    def caches(self) -> dict[str, Cache]:
+        levels = self._get("caches", {})
+        if not isinstance(levels, dict):
+            raise self._fail("caches", "expected tables l1d, l2, l3")
+        found = {}
+        for level in levels:
+            if level not in ("l1d", "l2", "l3"):
+                raise self._fail(f"caches.{level}", "expected l1d, l2 or l3")
+            key = f"caches.{level}"
+            cache = Cache(
+                self.integer(f"{key}.size_bytes", 256, 1 << 30),
+                self.integer(f"{key}.ways", 1, 64),
+                self.integer(f"{key}.line_bytes", 16, 256),
+                bool(self._get(f"{key}.shared", False)),
+            )
+            if cache.sets * cache.ways * cache.line_bytes != cache.size_bytes or cache.sets & (cache.sets - 1):
+                raise self._fail(key, "size / (ways * line) must be a power of two, which no cache with these figures has")
+            found[level] = cache
+        return found
+
+    def cycles(self) -> dict[str, float]:
+        table = self._get("cycles", {})
+        if table and (not isinstance(table, dict) or set(table) != set(INSTRUCTION_CLASSES)):
+            raise self._fail("cycles", f"expected one number each for {', '.join(INSTRUCTION_CLASSES)}")
+        for name, value in table.items():
+            if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1000:
+                raise self._fail(f"cycles.{name}", f"expected a number from 0 to 1000, found {value!r}")
+        return {name: float(value) for name, value in table.items()}
+
+    def sources(self) -> dict[str, str]:
+        table = self._get("sources", {})
+        if not isinstance(table, dict) or not all(isinstance(v, str) for v in table.values()):
+            raise self._fail("sources", "expected texts")
+        return table
+
+    def reject_unknown(self) -> None:
+        known = {key.split(".")[0] for key in self._used}
+        for key in self._data:
+            if key not in known:
+                raise self._fail(key, f"unknown key; expected {', '.join(sorted(known))}")
