@@ -1,0 +1,72 @@
+"""From a kernel's TIR to an object file with a plain C interface: the only TIR pipeline of the project.
+
+Hand-shaped kernels (straight-line code with ISA intrinsics) must not be simplified: StmtSimplify inlines their lets
+and ruins the instruction order, so they get the short pipeline. Portable kernels are plain loops and get the longer
+one; LLVM vectorises them.
+
+Parameters may be raw pointers (T.handle("int8")) or matched buffers; a buffer becomes its data pointer, so that the
+function has the C signature of kernels/kernel.py.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import tvm
+from tvm import s_tir, tirx
+
+#: Part of the object cache's key: raise it when this file changes what is generated.
+PIPELINE_VERSION = 1
+
+
+def llvm_target(triple: str, mcpu: str, features: tuple[str, ...] = ()) -> tvm.target.Target:
+    """TVM's LLVM target for a triple, a CPU ("" for the triple's baseline) and features such as "+dotprod"."""
+    config: dict[str, object] = {"kind": "llvm", "mtriple": triple}
+    if mcpu:
+        config["mcpu"] = mcpu
+    if features:
+        config["mattr"] = list(features)
+    return tvm.target.Target(config)
+
+
+def lower(function: tirx.PrimFunc, symbol: str, target: tvm.target.Target, hand_shaped: bool) -> tvm.IRModule:
+    """Lowers one kernel to a module that target.build.llvm accepts; `symbol` is the C name of the function."""
+    module = tvm.IRModule({symbol: function.with_attr("global_symbol", symbol)})
+    passes = [tirx.transform.BindTarget(target), tirx.transform.FlattenBuffer(), tirx.transform.NarrowDataType(32)]
+    if not hand_shaped:
+        passes += [tirx.transform.StmtSimplify(), s_tir.transform.RenormalizeSplitPattern(), tirx.transform.RemoveNoOp()]
+    module = tvm.transform.Sequential(passes)(module)
+    module = tvm.IRModule({symbol: _unpacked(module[symbol])})
+    return tirx.transform.LowerIntrin()(module)
+
+
+def compile_object(function: tirx.PrimFunc, symbol: str, target: tvm.target.Target, hand_shaped: bool) -> bytes:
+    """The ELF object of one kernel; it exports `symbol` and needs at most memcpy and memset."""
+    code = tvm.get_global_func("target.build.llvm")(lower(function, symbol, target, hand_shaped), target)
+    with tempfile.TemporaryDirectory(prefix="shufflec-") as folder:
+        path = Path(folder) / "kernel.o"
+        code.write_to_file(str(path))
+        return path.read_bytes()
+
+
+def assembly(function: tirx.PrimFunc, symbol: str, target: tvm.target.Target, hand_shaped: bool) -> str:
+    """The assembler text of one kernel, to look at spills and instruction counts."""
+    code = tvm.get_global_func("target.build.llvm")(lower(function, symbol, target, hand_shaped), target)
+    return code.inspect_source("s")
+
+
+def _unpacked(function: tirx.PrimFunc) -> tirx.PrimFunc:
+    """Replaces every buffer parameter by its data pointer; the signature is then plain C."""
+    parameters, declarations = [], []
+    for parameter in function.params:
+        if tirx.is_buffer_var(parameter):
+            pointer = tirx.Var(parameter.name, tirx.buffer_data_pointer_type(parameter))
+            parameters.append(pointer)
+            declarations.append(tirx.DeclBuffer(parameter, data=pointer))
+        else:
+            parameters.append(parameter)
+    if not declarations:
+        return function
+    body = tirx.SeqStmt([*declarations, function.body])
+    return tirx.PrimFunc(parameters, body, function.ret_type, function.attrs)
