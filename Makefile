@@ -1,0 +1,71 @@
+# make demo   installs what is missing, then compiles, runs and profiles the bundled groups-8 model on a virtual Pi
+# make test   installs what is missing, then runs all tests and prints the coverage
+# make bench  instructions of one inference beside other engines (slow; writes reports/)
+
+SHELL := /bin/bash
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+APT_PACKAGES := qemu-user libc6-arm64-cross libstdc++6-arm64-cross
+DEMO_DIR := out/demo
+
+.DEFAULT_GOAL := help
+.PHONY: help install system demo test test-unit lint bench shuffle-bench checkpoints clean
+
+help:
+	@grep -E '^# make' Makefile | sed 's/^# //'
+
+# Debian's names of what is missing; python3-venv only where this Python cannot make an environment.
+system:
+	@missing=""; \
+	for package in $(APT_PACKAGES); do \
+	    dpkg -s $$package >/dev/null 2>&1 || missing="$$missing $$package"; \
+	done; \
+	command -v $(PYTHON) >/dev/null || missing="$$missing python3.11"; \
+	[ -d $(VENV) ] || $(PYTHON) -c 'import ensurepip' 2>/dev/null || missing="$$missing python3.11-venv"; \
+	if [ -z "$$missing" ]; then exit 0; fi; \
+	if ! command -v apt-get >/dev/null; then \
+	    echo "missing:$$missing (no apt-get here: install them by hand; without qemu-user shufflec compiles but cannot verify)"; exit 0; \
+	fi; \
+	sudo=""; [ "$$(id -u)" = 0 ] || sudo=sudo; \
+	echo "installing system packages:$$missing"; \
+	$$sudo apt-get update -qq && $$sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq $$missing >/dev/null \
+	    || echo "could not install$$missing: run 'apt-get install$$missing' as root; without qemu-user shufflec compiles but cannot verify"
+
+# torch comes first and exactly: any other version would pull in gigabytes of GPU libraries.
+$(STAMP): pyproject.toml constraints.txt | system
+	@echo "installing pinned Python packages into $(VENV) (a minute or two)"
+	@[ -x $(BIN)/python ] || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install -q --disable-pip-version-check torch==2.13.0 -c constraints.txt
+	@$(BIN)/python -m pip install -q --disable-pip-version-check -e '.[dev]' -c constraints.txt
+	@touch $@
+
+install: system $(STAMP)
+
+demo: install
+	@$(BIN)/python -m shufflec.cli.main compile --target rasp4 --groups 8 -o $(DEMO_DIR)
+	@$(BIN)/python tests/images/make_digit.py out/digit.png
+	@$(BIN)/python -m shufflec.cli.main device up --target rasp4 --port 9097
+	@set -e; trap '$(BIN)/python -m shufflec.cli.main device down --port 9097' EXIT; \
+	$(BIN)/python -m shufflec.cli.main run $(DEMO_DIR) out/digit.png --rpc 127.0.0.1:9097; \
+	$(BIN)/python -m shufflec.cli.main profile $(DEMO_DIR) --rpc 127.0.0.1:9097
+
+test: install
+	@$(BIN)/python -m ruff check shufflec tests
+	@$(BIN)/python -m pytest -q --cov --cov-report=term
+
+test-unit: install
+	@$(BIN)/python -m pytest -q tests/unit
+
+lint: install
+	@$(BIN)/python -m ruff check shufflec tests
+
+bench: install
+	@$(BIN)/python -m shufflec.cli.main bench peers
+
+shuffle-bench: install
+	@$(BIN)/python -m shufflec.cli.main bench shuffle
+
+clean:
+	rm -rf $(VENV) out .pytest_cache .coverage

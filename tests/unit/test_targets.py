@@ -1,0 +1,67 @@
+"""Target files: the shipped ones load; a user's bad one names the key."""
+
+import pytest
+
+from shufflec.errors import InputFileError, OptionError
+from shufflec.files import data_dir
+from shufflec.targets.target import load_target, read_target, target_names
+
+GOOD = (data_dir("targets") / "rasp4.toml").read_text()
+
+
+def test_shipped_targets_load_with_sources():
+    assert {"rasp3", "rasp4", "rasp5", "zero2w", "aarch64", "host"} <= set(target_names())
+    for name in target_names():
+        target = load_target(name)
+        assert target.name == name
+        assert {"clock", "core", "peak"} <= set(target.sources), name
+
+
+def test_cache_geometry_of_the_pi_4():
+    caches = load_target("rasp4").caches
+    assert (caches["l1d"].sets, caches["l1d"].ways) == (256, 2)
+    assert (caches["l2"].sets, caches["l2"].ways) == (1024, 16)
+
+
+def test_only_the_pi_5_uses_dot_products():
+    assert [n for n in target_names() if load_target(n).isa == "dotprod"] == ["rasp5"]
+
+
+def test_unknown_target_lists_the_known_ones():
+    with pytest.raises(OptionError, match="aarch64, host, rasp3, rasp4, rasp5, zero2w"):
+        load_target("rasp9")
+
+
+@pytest.mark.parametrize("name", ["../rasp4", "", "/etc/passwd", "RASP4"])
+def test_a_name_cannot_reach_other_files(name):
+    with pytest.raises(OptionError):
+        load_target(name)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ('isa = "neon"', 'isa = "sse"', "core.isa: expected one of portable, neon, dotprod, found 'sse'"),
+        ("clock_hz = 1800000000", "clock_hz = -5", "core.clock_hz: expected an integer"),
+        ("clock_hz = 1800000000", "", "core.clock_hz: is missing"),
+        ("ways = 2", "ways = 3", "caches.l1d: size"),
+        ("[caches.l2]", "[caches.l9]", "caches.l9: expected l1d, l2 or l3"),
+        ("load = 0.5", "load = nan", "cycles.load: expected a number"),
+        ("load = 0.5", "", "cycles: expected one number each"),
+        ('family = "linux"', 'family = "linux"\nfoo = 1', "foo: unknown key"),
+        ('family = "linux"', 'family = "linux', "is not valid TOML"),
+        ("cores = 4", "cores = true", "core.cores: expected an integer"),
+    ],
+)
+def test_a_wrong_key_is_named(tmp_path, old, new, message):
+    assert old in GOOD
+    path = tmp_path / "mine.toml"
+    path.write_text(GOOD.replace(old, new, 1))
+    with pytest.raises(InputFileError, match=message.replace("(", r"\(")):
+        read_target(path)
+
+
+def test_a_users_own_file_is_a_target(tmp_path):
+    path = tmp_path / "mine.toml"
+    path.write_text(GOOD.replace('name = "rasp4"', 'name = "mine"', 1))
+    assert load_target(str(path)).name == "mine"
