@@ -1,0 +1,68 @@
+"""Brings a float ONNX model that another tool wrote into the form that the quantizer expects."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import onnx
+import onnxruntime
+
+from shufflec.errors import UnsupportedModelError
+from shufflec.quantize.inspect import class_count, input_shape
+
+MIN_OPSET = 13  # the first with per-channel DequantizeLinear
+_RUNTIME_ERRORS = (RuntimeError, ValueError)  # onnxruntime raises its own subclasses of these from C++
+
+
+def set_batch_to_one(model: onnx.ModelProto) -> None:
+    """Declares a batch of one for the input and the output, in place."""
+    for value in (model.graph.input[0], model.graph.output[0]):
+        value.type.tensor_type.shape.dim[0].dim_value = 1
+    del model.graph.value_info[:]  # inferred under the former batch
+
+
+def standardize(model: onnx.ModelProto) -> onnx.ModelProto:
+    """A copy with batch 1, batch norms folded into convolutions, constants folded and every node named.
+
+    ONNX Runtime's own basic rewrites do it; they keep to standard operators. Raises UnsupportedModelError for an
+    input of open height or width, an opset below 13, or operators that ONNX Runtime does not know.
+    """
+    shape = input_shape(model)
+    if not all(shape[1:]):
+        raise UnsupportedModelError(
+            f"input {model.graph.input[0].name} leaves its height or width open", "export the model for one input size"
+        )
+    class_count(model)
+    opset = next((item.version for item in model.opset_import if item.domain in ("", "ai.onnx")), 0)
+    if opset < MIN_OPSET:
+        raise UnsupportedModelError(f"the model uses opset {opset}, expected {MIN_OPSET} or later", "export it again")
+    fixed = onnx.ModelProto()
+    fixed.CopyFrom(model)
+    set_batch_to_one(fixed)
+    result = _optimize(fixed)
+    used = {node.domain for node in result.graph.node}
+    imports = [item for item in result.opset_import if item.domain in used]
+    del result.opset_import[:]
+    result.opset_import.extend(imports)
+    del result.metadata_props[:]
+    result.metadata_props.extend(model.metadata_props)
+    for index, node in enumerate(result.graph.node):
+        node.name = node.name or f"{node.op_type}_{index}"
+    return result
+
+
+def _optimize(model: onnx.ModelProto) -> onnx.ModelProto:
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
+    options.intra_op_num_threads = 1
+    options.log_severity_level = 4
+    with tempfile.TemporaryDirectory(prefix="shufflec-") as folder:
+        path = Path(folder) / "optimized.onnx"
+        options.optimized_model_filepath = str(path)
+        try:
+            onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+        except _RUNTIME_ERRORS as error:
+            reason = " ".join(str(error).split())[:200]
+            raise UnsupportedModelError(f"ONNX Runtime does not take the model: {reason}") from error
+        return onnx.load_model(path)

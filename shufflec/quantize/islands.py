@@ -1,0 +1,218 @@
+"""Makes a QDQ graph a chain of islands: every float op stands between DequantizeLinear and QuantizeLinear.
+
+An island computes float from dequantized inputs and ends in one Q, so it can be run on integers alone.
+NNCF leaves three places that are not islands, or cost a rounding that nothing needs:
+
+    rewrite                  before                                     after
+    close_max_pool           DQ(s) -> MaxPool -> Conv                   DQ(s) -> MaxPool -> Q(s) -> DQ(s) -> Conv
+    merge_concat_quantizers  DQ(Q(a,s1)), DQ(Q(b,s2)) -> Concat -> Conv a, b -> Concat -> Q(max) -> DQ -> Conv
+    free_residual_branch     Conv -> Q -> DQ -> Add <- DQ(shortcut)     Conv -> Add <- DQ(shortcut)
+
+`check_islands` is the verifier that runs after them, and on every QDQ model that a user brings.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+from onnx import helper
+
+from shufflec.errors import UnsupportedModelError
+from shufflec.quantize.onnx_graph import GraphEditor, attribute, replace_input
+
+# Ops that only move values: they may stand between a DQ and the op that it feeds.
+_MOVES = ("Reshape", "Transpose", "Flatten", "Identity")
+# Ops that compute from integers and whose result must meet a Q; the head of an island may be any of them.
+_COMPUTES = ("Conv", "Gemm", "MatMul", "MaxPool", "AveragePool", "GlobalAveragePool")
+# Ops that continue an island that has begun.
+_CONTINUES = ("Relu", "Clip", "Add", "Concat")
+
+
+def make_islands(model: onnx.ModelProto) -> None:
+    """Applies the three rewrites of the module's docstring to NNCF's result, in place, and checks the outcome.
+
+    Raises UnsupportedModelError when a float path without a quantizer remains.
+    """
+    editor = GraphEditor(model.graph)
+    close_max_pool(editor)
+    merge_concat_quantizers(editor)
+    free_residual_branch(editor)
+    positive_weight_axes(editor)
+    editor.drop_unused_initializers()
+    check_islands(model)
+
+
+def close_max_pool(editor: GraphEditor) -> int:
+    """Puts Q and DQ with the input's own scale behind each MaxPool that has no Q; exact, since max keeps the grid.
+
+    Returns the number of pools closed.
+    """
+    pools = [node for node in editor.graph.node if node.op_type == "MaxPool"]
+    closed = 0
+    for pool in pools:
+        source = editor.producer(pool.input[0], "DequantizeLinear")
+        readers = editor.consumers.get(pool.output[0], [])
+        if source is None or all(reader.op_type == "QuantizeLinear" for reader in readers):
+            continue
+        _quantize_behind(editor, pool, source.input[1], source.input[2])
+        closed += 1
+    return closed
+
+
+def merge_concat_quantizers(editor: GraphEditor) -> int:
+    """Moves the quantizers of a Concat's inputs behind it, as one with the largest of their ranges.
+
+    The convolution that follows sums over the joined channels and so needs one scale. Returns the number merged.
+    """
+    merged = 0
+    for concat in [node for node in editor.graph.node if node.op_type == "Concat"]:
+        pairs = [_private_pair(editor, name, concat) for name in concat.input]
+        if any(pair is None for pair in pairs):
+            continue
+        grids = [_grid(editor, quantize) for quantize, _ in pairs]
+        if any(scale.ndim != 0 or zero.any() for scale, zero in grids):
+            continue
+        scale, zero = _joint_grid(grids)
+        for quantize, dequantize in pairs:
+            replace_input(concat, dequantize.output[0], quantize.input[0])
+        editor.remove(*(node for pair in pairs for node in pair))
+        name = concat.output[0]
+        _quantize_behind(
+            editor,
+            concat,
+            editor.add_initializer(f"scale_{name}_1", scale),
+            editor.add_initializer(f"zero_point_{name}_1", zero),
+        )
+        merged += 1
+    return merged
+
+
+def free_residual_branch(editor: GraphEditor) -> int:
+    """Removes the Q/DQ pair between a convolution and the Add that alone reads it.
+
+    The sum is then formed in 32 bits before its one rounding; the shortcut keeps its DQ. Returns the number removed.
+    """
+    freed = 0
+    for add in [node for node in editor.graph.node if node.op_type == "Add"]:
+        for name in list(add.input):
+            pair = _private_pair(editor, name, add)
+            if pair is None or editor.producer(pair[0].input[0], "Conv") is None:
+                continue
+            if not all(editor.producer(other, "DequantizeLinear") for other in add.input if other != name):
+                continue
+            replace_input(add, name, pair[0].input[0])
+            editor.remove(*pair)
+            freed += 1
+            break
+    return freed
+
+
+def positive_weight_axes(editor: GraphEditor) -> None:
+    """Writes the axis of a weight's DequantizeLinear from the front; NNCF counts Gemm's from the back."""
+    for node in editor.graph.node:
+        if node.op_type != "DequantizeLinear":
+            continue
+        weight = editor.constant(node.input[0])
+        for item in node.attribute:
+            if item.name == "axis" and item.i < 0 and weight is not None:
+                item.i += weight.ndim
+
+
+def check_islands(model: onnx.ModelProto) -> None:
+    """Verifies that no value travels as float from one compute op to another.
+
+    Each tensor is `integer` (behind a DQ, or moved from one), `island` (computed, no Q yet) or a constant.
+    Raises UnsupportedModelError with the op and node at fault.
+    """
+    editor = GraphEditor(model.graph)
+    state: dict[str, str] = {item.name: "float input" for item in model.graph.input}
+    state.update({name: "constant" for name in editor.initializers})
+    for node in model.graph.node:
+        inputs = [state.get(name, "constant") for name in node.input if name]
+        data = inputs[0] if inputs else "constant"
+        if node.op_type == "QuantizeLinear":
+            result = "quantized"
+        elif node.op_type == "DequantizeLinear":
+            if data not in ("quantized", "constant"):
+                _fail(node, "reads a tensor that no QuantizeLinear made")
+            result = "integer"
+        elif node.op_type in _MOVES:
+            result = data
+        elif node.op_type in _COMPUTES:
+            if data != "integer":
+                _fail(node, f"reads {_in_words(data)} where a quantized tensor is needed")
+            if node.op_type in ("Conv", "Gemm", "MatMul") and inputs[1] != "integer":
+                _fail(node, "has weights that are not quantized")
+            result = "island"
+        elif node.op_type in _CONTINUES:
+            if any(item in ("float input", "quantized") for item in inputs):
+                _fail(node, "reads a tensor that is not dequantized")
+            result = "island"
+        else:
+            _fail(node, "is not an operator that shufflec compiles")
+        for name in node.output:
+            state[name] = result
+    for output in model.graph.output:
+        producer = editor.producer(output.name)
+        if producer is None or producer.op_type not in ("Gemm", "MatMul", "Add", "DequantizeLinear", *_MOVES):
+            raise UnsupportedModelError(f"output {output.name} is not made by the classifier")
+
+
+def _fail(node: onnx.NodeProto, message: str) -> None:
+    raise UnsupportedModelError(
+        f"{node.op_type} node {node.name or node.output[0]} {message}", "quantize the float model with: shufflec quantize"
+    )
+
+
+def _in_words(state: str) -> str:
+    return {"island": "a float tensor", "quantized": "a tensor without DequantizeLinear"}.get(state, f"a {state}")
+
+
+def _private_pair(
+    editor: GraphEditor, tensor: str, reader: onnx.NodeProto
+) -> tuple[onnx.NodeProto, onnx.NodeProto] | None:
+    """The Q and DQ that make `tensor`, when `reader` is all that depends on them."""
+    dequantize = editor.producer(tensor, "DequantizeLinear")
+    quantize = editor.producer(dequantize.input[0], "QuantizeLinear") if dequantize is not None else None
+    if quantize is None:
+        return None
+    chain = (quantize.input[0], quantize.output[0], dequantize.output[0])
+    readers = (quantize.name, dequantize.name, reader.name)
+    for name, expected in zip(chain, readers, strict=True):
+        node = editor.only_consumer(name)
+        if node is None or node.name != expected:
+            return None
+    return quantize, dequantize
+
+
+def _grid(editor: GraphEditor, quantize: onnx.NodeProto) -> tuple[np.ndarray, np.ndarray]:
+    """Scale (float32) and zero point (int8 or uint8) of a Q whose parameters are constants."""
+    scale, zero = editor.constant(quantize.input[1]), editor.constant(quantize.input[2])
+    if scale is None or zero is None:
+        _fail(quantize, "has a scale that is computed at run time")
+    return scale, zero
+
+
+def _joint_grid(grids: list[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
+    """One symmetric grid that covers all: int8 when any is int8, else uint8."""
+    signed = any(zero.dtype == np.int8 for _, zero in grids)
+    reach = max(float(scale) * (127 if zero.dtype == np.int8 else 255) for scale, zero in grids)
+    same = {float(scale) for scale, _ in grids if float(scale) * 255 == reach}
+    scale = reach / 127 if signed else (same.pop() if same else reach / 255)
+    return np.array(scale, np.float32), np.array(0, np.int8 if signed else np.uint8)
+
+
+def _quantize_behind(editor: GraphEditor, node: onnx.NodeProto, scale: str, zero_point: str) -> None:
+    """Puts Q and DQ behind `node`'s output; all its readers then read the DQ."""
+    tensor = node.output[0]
+    quantize = helper.make_node(
+        "QuantizeLinear", [tensor, scale, zero_point], [f"q_output_{tensor}_1"], name=f"QuantizeLinear_{tensor}_1"
+    )
+    dequantize = helper.make_node(
+        "DequantizeLinear",
+        [quantize.output[0], scale, zero_point],
+        [f"dq_output_{tensor}_1"],
+        name=f"DequantizeLinear_{tensor}_1",
+    )
+    editor.redirect(tensor, dequantize.output[0])
+    editor.insert_after(node, (quantize, dequantize))

@@ -1,0 +1,99 @@
+"""Look-ups and edits of an ONNX graph that the quantizer's rewrites share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+import onnx
+from onnx import helper, numpy_helper
+
+
+def attribute(node: onnx.NodeProto, name: str, default: object = None) -> object:
+    """The value of a node's attribute (int, float, str, list), or `default` when the node has none by that name."""
+    for item in node.attribute:
+        if item.name == name:
+            value = helper.get_attribute_value(item)
+            return value.decode() if isinstance(value, bytes) else value
+    return default
+
+
+class GraphEditor:
+    """Edits one onnx.GraphProto in place; the look-up tables are built once and follow each edit.
+
+    The graph must be in topological order with named nodes and single outputs per tensor name, which
+    onnx.checker guarantees but for the names.
+    """
+
+    def __init__(self, graph: onnx.GraphProto):
+        self.graph = graph
+        self.initializers = {item.name: item for item in graph.initializer}
+        self._index()
+
+    def _index(self) -> None:
+        self.producers = {output: node for node in self.graph.node for output in node.output}
+        self.consumers: dict[str, list[onnx.NodeProto]] = {}
+        for node in self.graph.node:
+            for name in dict.fromkeys(node.input):
+                self.consumers.setdefault(name, []).append(node)
+
+    def constant(self, name: str) -> np.ndarray | None:
+        """The value of an initializer, or None when the tensor is computed at run time."""
+        item = self.initializers.get(name)
+        return None if item is None else numpy_helper.to_array(item)
+
+    def producer(self, tensor: str, op_type: str | None = None) -> onnx.NodeProto | None:
+        """The node that computes `tensor`, or None for a graph input, an initializer, or another op than asked."""
+        node = self.producers.get(tensor)
+        return node if node is not None and op_type in (None, node.op_type) else None
+
+    def only_consumer(self, tensor: str) -> onnx.NodeProto | None:
+        """The node that alone reads `tensor`; None when several do, none does, or it is a graph output."""
+        readers = self.consumers.get(tensor, [])
+        if len(readers) != 1 or any(output.name == tensor for output in self.graph.output):
+            return None
+        return readers[0]
+
+    def add_initializer(self, name: str, value: np.ndarray) -> str:
+        """Adds a constant and returns its name; raises ValueError when the name is taken by another one."""
+        if name in self.initializers:
+            raise ValueError(f"initializer {name} exists already")
+        item = self.graph.initializer.add()
+        item.CopyFrom(numpy_helper.from_array(value, name))
+        self.initializers[name] = item
+        return name
+
+    def insert_after(self, node: onnx.NodeProto, new: Iterable[onnx.NodeProto]) -> None:
+        """Puts nodes right behind `node` in the topological order."""
+        position = next(i for i, item in enumerate(self.graph.node) if item.name == node.name)
+        for offset, item in enumerate(new, start=1):
+            self.graph.node.insert(position + offset, item)
+        self._index()
+
+    def remove(self, *nodes: onnx.NodeProto) -> None:
+        """Takes nodes out; the caller has moved their readers to other tensors before."""
+        for node in nodes:
+            self.graph.node.remove(node)
+        self._index()
+
+    def redirect(self, old: str, new: str, skip: Iterable[str] = ()) -> None:
+        """Makes every reader of tensor `old` read `new`, but for the nodes named in `skip`."""
+        skipped = set(skip)
+        for node in self.consumers.get(old, []):
+            if node.name not in skipped:
+                replace_input(node, old, new)
+        self._index()
+
+    def drop_unused_initializers(self) -> None:
+        """Removes constants that no node reads any more."""
+        used = {name for node in self.graph.node for name in node.input}
+        used.update(output.name for output in self.graph.output)
+        for name in [name for name in self.initializers if name not in used]:
+            self.graph.initializer.remove(self.initializers.pop(name))
+
+
+def replace_input(node: onnx.NodeProto, old: str, new: str) -> None:
+    """Replaces tensor `old` by `new` in a node's inputs."""
+    for index, name in enumerate(node.input):
+        if name == old:
+            node.input[index] = new

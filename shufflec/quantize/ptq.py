@@ -1,0 +1,128 @@
+"""Post-training quantization: float ONNX in, QDQ ONNX of integer islands out (NNCF, then quantize/islands.py).
+
+What the result looks like, for groups 1, 2, 3, 4, 8 and the three variants. All zero points are 0; weights are int8 in
+[-127, 127], per output channel (axis 0); biases stay float32; `ch` marks per-channel activation scales (axis 1).
+
+    place                     island
+    input                     Q int8 (uint8 when no calibration image has a negative value)
+    stem                      DQ -> Conv -> Relu -> Q uint8
+    stem.pool                 DQ -> MaxPool -> Q uint8, same scale
+    conv1                     DQ -> Conv -> Relu -> Q uint8 ch: NNCF quantizes per channel what a depthwise conv reads
+    dw                        DQ ch [-> shuffle] -> Conv -> Q int8            shuffle here: paper, mindcv, when groups > 1
+    conv2, stride 1           DQ [-> shuffle] -> Conv -> Add(DQ shortcut, .) -> Relu -> Q uint8          shuffle: megvii
+    conv2, stride 2           DQ [-> shuffle] -> Conv -> Concat(AveragePool(DQ input), .) -> Relu -> Q uint8      paper
+                              DQ [-> shuffle] -> Conv -> Relu -> Concat(AveragePool(DQ input), .) -> Q uint8      others
+    global_pool               DQ -> GlobalAveragePool -> Q uint8
+    classifier                DQ -> Flatten -> Gemm -> float logits
+
+A shuffle is Reshape, Transpose, Reshape behind the DQ, so per-channel scales are in the order before the shuffle.
+"""
+
+from __future__ import annotations
+
+import io
+import logging
+import sys
+from collections.abc import Callable, Iterable
+from contextlib import redirect_stdout
+from types import ModuleType
+
+import numpy as np
+import onnx
+
+from shufflec.errors import InputFileError, OptionError, UnsupportedModelError
+from shufflec.quantize.islands import make_islands
+
+Progress = Callable[[int, int], None]
+
+
+def quantize_model(
+    float_model: onnx.ModelProto, calibration: Iterable[np.ndarray], progress: Progress | None = None
+) -> onnx.ModelProto:
+    """Quantizes a float model with the ranges that its activations take on the calibration images.
+
+    float_model: one input [1, 3, H, W] float32, one output. calibration: arrays [N, 3, H, W] float32, preprocessed as
+    the model expects, at least one image in all. progress(done, total) is called per image. The same model and images
+    give the same bytes. Metadata of the float model is kept.
+
+    Raises OptionError without images, UnsupportedModelError for a model that does not become integer throughout.
+    """
+    images = _single_images(calibration)
+    if not images:
+        raise OptionError("calibration", "of 0 images", "at least 1 is needed to quantize", "pass --data")
+    graph_input = float_model.graph.input[0]
+    expected = tuple(dim.dim_value for dim in graph_input.type.tensor_type.shape.dim)
+    if images[0].shape != expected:
+        raise OptionError("calibration", f"of shape {images[0].shape}", f"the model takes {expected}")
+
+    model = onnx.ModelProto()
+    model.CopyFrom(float_model)
+    quantized = _run_nncf(model, graph_input.name, images, progress)
+    make_islands(quantized)
+    del quantized.metadata_props[:]
+    quantized.metadata_props.extend(float_model.metadata_props)
+    onnx.checker.check_model(quantized, full_check=True)
+    return quantized
+
+
+def quantizer_version() -> str:
+    """Version of NNCF, as recorded in a quantized model and in the cache key."""
+    return _load_nncf().__version__
+
+
+def _single_images(calibration: Iterable[np.ndarray]) -> list[np.ndarray]:
+    """Batches as a list of [1, 3, H, W] float32 arrays."""
+    images = []
+    for batch in calibration:
+        array = np.ascontiguousarray(batch, np.float32)
+        images.extend(array[i : i + 1] for i in range(array.shape[0]))
+    return images
+
+
+def _run_nncf(
+    model: onnx.ModelProto, input_name: str, images: list[np.ndarray], progress: Progress | None
+) -> onnx.ModelProto:
+    nncf = _load_nncf()
+    from nncf.quantization.advanced_parameters import (
+        AdvancedQuantizationParameters,
+        AdvancedSmoothQuantParameters,
+        OverflowFix,
+    )
+
+    seen = 0
+
+    def feed(image: np.ndarray) -> dict[str, np.ndarray]:
+        nonlocal seen
+        seen += 1
+        if progress is not None:
+            progress(min(seen, len(images)), len(images))
+        return {input_name: image}
+
+    parameters = AdvancedQuantizationParameters(
+        overflow_fix=OverflowFix.DISABLE,  # halves the stem's weight range for old x86 only
+        smooth_quant_alphas=AdvancedSmoothQuantParameters(convolution=-1, matmul=-1),  # would add float Mul nodes
+    )
+    with redirect_stdout(io.StringIO()):  # NNCF draws progress bars on stdout
+        return nncf.quantize(
+            model,
+            nncf.Dataset(images, feed),
+            preset=nncf.QuantizationPreset.PERFORMANCE,  # symmetric: every zero point is 0
+            subset_size=len(images),
+            advanced_parameters=parameters,
+        )
+
+
+def _load_nncf() -> ModuleType:
+    """Imports NNCF with its telemetry off: it would write a client id to the home folder and call out."""
+    if "nncf" not in sys.modules:
+        real = sys.modules.get("openvino_telemetry")
+        sys.modules["openvino_telemetry"] = None  # import then fails, and NNCF falls back to a stub
+        try:
+            import nncf
+        finally:
+            if real is None:
+                del sys.modules["openvino_telemetry"]
+            else:
+                sys.modules["openvino_telemetry"] = real
+        nncf.set_log_level(logging.ERROR)
+    return sys.modules["nncf"]
