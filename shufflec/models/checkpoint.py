@@ -208,9 +208,7 @@ def _checkpoint_from(path: Path, header: dict[str, object], state: dict[str, tor
     kinds = ((recipe, dict), (metrics, dict), (seed, int), (epochs, int), (random_weights, bool), (torch_version, str))
     if not all(isinstance(value, kind) for value, kind in kinds):
         raise InputFileError(path, "its description has a value of the wrong type")
-    return Checkpoint(
-        arch, preprocessing, names, state, recipe, metrics, seed, epochs, random_weights, torch_version
-    )
+    return Checkpoint(arch, preprocessing, names, state, recipe, metrics, seed, epochs, random_weights, torch_version)
 
 
 def _fields(arch: Architecture) -> dict[str, object]:

@@ -118,7 +118,9 @@ def _average_pool(arch: Architecture, size: tuple[int, int]) -> nn.Module:
     # input and is divided by what lies inside, which is `same` padding without counting it.
     top, left, _, _ = arch.pool_padding(*size)
     ceil_mode = (top, left) != (1, 1)
-    return nn.AvgPool2d(3, stride=2, padding=(top, left), ceil_mode=ceil_mode, count_include_pad=arch.pool_counts_padding)
+    return nn.AvgPool2d(
+        3, stride=2, padding=(top, left), ceil_mode=ceil_mode, count_include_pad=arch.pool_counts_padding
+    )
 
 
 def _initialize(module: nn.Module) -> None:

@@ -123,9 +123,9 @@ def test_wrong_weights_are_named(checkpoint, tmp_path):
     del state["stem.conv.weight"]
     state["extra"] = torch.zeros(1)
     broken = type(checkpoint)(**{**vars(checkpoint), "state": state})
-    with pytest.raises(OptionError, match="missing stem.conv.weight; unexpected extra"):
+    with pytest.raises(OptionError, match=r"missing stem\.conv\.weight; unexpected extra"):
         broken.build()
-    with pytest.raises(InputFileError, match="missing stem.conv.weight; unexpected extra"):
+    with pytest.raises(InputFileError, match=r"missing stem\.conv\.weight; unexpected extra"):
         load_checkpoint(save_checkpoint(tmp_path / "broken.safetensors", broken))
 
 
@@ -141,7 +141,7 @@ def test_weights_of_another_type_or_not_finite(checkpoint, tmp_path, tensor, mes
 
 def test_another_variant_or_class_count_than_asked_for(checkpoint):
     check_matches("m", checkpoint, groups=3, scale=0.25, variant="megvii", classes=4, input_size=(32, 40))
-    with pytest.raises(InputFileError, match="variant megvii instead of paper.*missing fc.bias"):
+    with pytest.raises(InputFileError, match=r"variant megvii instead of paper.*missing fc\.bias"):
         check_matches("m", checkpoint, variant="paper")
     with pytest.raises(InputFileError, match=r"classes 4 instead of 9.*fc.weight is \[4, 240\] instead of \[9, 240\]"):
         check_matches("m", checkpoint, classes=9)
