@@ -1,0 +1,50 @@
+/* What the TCG plugin (in qemu, on the host) and the RPC server (in the emulated guest) agree on.
+ *
+ * The plugin writes its counters into a small file that both sides map shared; the guest asks for that with a
+ * system call number that Linux does not use on AArch64. So no guest pointer is ever dereferenced by the plugin, and
+ * the same server runs on a real board, where the call fails with ENOSYS and nothing is simulated.
+ */
+#ifndef SHUFFLEC_COUNTERS_H_
+#define SHUFFLEC_COUNTERS_H_
+
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* Instruction classes, in the order of every table below and of `INSTRUCTION_CLASSES` in shufflec/targets/target.py. */
+enum ShufflecClass {
+  SHUFFLEC_LOAD,    /* every load, pair and structure loads count once; prefetches and read-modify-write atomics too */
+  SHUFFLEC_STORE,   /* every store */
+  SHUFFLEC_BRANCH,  /* taken or not */
+  SHUFFLEC_WIDENING_MULTIPLY, /* SIMD: [SU]MULL, [SU]MLAL, [SU]MLSL, SQDMULL, SQDML[AS]L, PMULL */
+  SHUFFLEC_DOT,     /* SDOT, UDOT, USDOT, SUDOT and the int8 matrix products SMMLA, UMMLA, USMMLA */
+  SHUFFLEC_SIMD,    /* every other SIMD or floating-point instruction */
+  SHUFFLEC_SCALAR,  /* everything else: integer arithmetic, address computation, system instructions */
+  SHUFFLEC_CLASSES
+};
+
+#define SHUFFLEC_CLASS_NAMES {"load", "store", "branch", "widening_multiply", "dot", "simd", "scalar"}
+
+/* The reserved system call: syscall(SHUFFLEC_SYSCALL, operation). Regions do not nest. */
+#define SHUFFLEC_SYSCALL 0x5346
+enum ShufflecOperation {
+  SHUFFLEC_REGION_START = 1, /* counting starts after this call */
+  SHUFFLEC_REGION_STOP = 2,  /* counting stops with this call; ShufflecCounters is written */
+};
+
+#define SHUFFLEC_COUNTERS_MAGIC UINT64_C(0x31746e6366756873) /* "shufcnt1"; its last digit is the layout's version */
+
+struct ShufflecCounters {
+  uint64_t magic;
+  uint64_t regions;                        /* regions closed so far */
+  uint64_t instructions[SHUFFLEC_CLASSES]; /* executed in the last region, over all threads */
+  uint64_t exact;                          /* 0 when several threads ran on counters meant for one */
+};
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif /* SHUFFLEC_COUNTERS_H_ */

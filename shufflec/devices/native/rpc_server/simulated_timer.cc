@@ -1,0 +1,133 @@
+#include "simulated_timer.h"
+
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <tvm/ffi/device.h>
+#include <tvm/ffi/dtype.h>
+#include <tvm/ffi/memory.h>
+#include <tvm/ffi/string.h>
+#include <unistd.h>
+
+#include <cmath>
+#include <sstream>
+#include <stdexcept>
+
+#include "ffi_bridge.h"
+
+namespace ffi = tvm::ffi;
+
+// tvm/runtime/timer.h cannot be included: it needs tvm/support/io.h, which TVM's wheel does not ship. These two classes
+// repeat its declarations; the order of the virtual functions is the interface.
+namespace tvm {
+namespace runtime {
+
+class TimerNode : public ffi::Object {
+ public:
+  virtual void Start() = 0;
+  virtual void Stop() = 0;
+  virtual int64_t SyncAndGetElapsedNanos() = 0;
+  virtual ~TimerNode() {}
+  static constexpr const bool _type_mutable = true;
+  TVM_FFI_DECLARE_OBJECT_INFO("runtime.TimerNode", TimerNode, ffi::Object);
+};
+
+class Timer : public ffi::ObjectRef {
+ public:
+  TVM_FFI_DEFINE_OBJECT_REF_METHODS_NULLABLE(Timer, ffi::ObjectRef, TimerNode);
+};
+
+}  // namespace runtime
+}  // namespace tvm
+
+namespace shufflec {
+namespace {
+
+const char* const kClassNames[SHUFFLEC_CLASSES] = SHUFFLEC_CLASS_NAMES;
+
+const ShufflecCounters* counters = nullptr;
+CoreCost core_cost;
+ShufflecCounters last_region{};
+
+double Nanoseconds(const ShufflecCounters& region) {
+  double cycles = 0;
+  for (int c = 0; c < SHUFFLEC_CLASSES; c++) cycles += core_cost.cycles[c] * static_cast<double>(region.instructions[c]);
+  return cycles * 1e9 / core_cost.clock_hz;
+}
+
+class SimulatedTimerNode final : public tvm::runtime::TimerNode {
+ public:
+  void Start() final { syscall(SHUFFLEC_SYSCALL, SHUFFLEC_REGION_START); }
+  void Stop() final {
+    syscall(SHUFFLEC_SYSCALL, SHUFFLEC_REGION_STOP);
+    region_ = last_region = *counters;
+  }
+  int64_t SyncAndGetElapsedNanos() final { return std::llround(Nanoseconds(region_)); }
+  TVM_FFI_DECLARE_OBJECT_INFO_FINAL("shufflec.SimulatedTimer", SimulatedTimerNode, tvm::runtime::TimerNode);
+
+ private:
+  ShufflecCounters region_{};
+};
+
+std::string LastRegionJson() {
+  std::ostringstream json;
+  uint64_t total = 0;
+  json << "{\"instructions\": {";
+  for (int c = 0; c < SHUFFLEC_CLASSES; c++) {
+    total += last_region.instructions[c];
+    json << (c ? ", " : "") << '"' << kClassNames[c] << "\": " << last_region.instructions[c];
+  }
+  json << "}, \"total\": " << total << ", \"simulated_ns\": " << std::llround(Nanoseconds(last_region))
+       << ", \"regions\": " << last_region.regions << ", \"exact\": " << (last_region.exact ? "true" : "false") << "}";
+  return json.str();
+}
+
+}  // namespace
+
+CoreCost CoreCost::Parse(double clock_hz, const std::string& cycles) {
+  if (!(clock_hz > 0)) throw std::invalid_argument("--clock-hz must be greater than 0");
+  CoreCost cost;
+  cost.clock_hz = clock_hz;
+  std::array<bool, SHUFFLEC_CLASSES> given{};
+  std::istringstream list(cycles);
+  for (std::string item; std::getline(list, item, ',');) {
+    size_t equals = item.find('=');
+    int found = -1;
+    for (int c = 0; c < SHUFFLEC_CLASSES; c++) {
+      if (item.substr(0, equals) == kClassNames[c]) found = c;
+    }
+    if (equals == std::string::npos || found < 0 || given[found]) {
+      throw std::invalid_argument("--cycles: cannot use '" + item + "'");
+    }
+    cost.cycles[found] = std::stod(item.substr(equals + 1));
+    given[found] = true;
+  }
+  for (int c = 0; c < SHUFFLEC_CLASSES; c++) {
+    if (!given[c]) throw std::invalid_argument(std::string("--cycles: no value for ") + kClassNames[c]);
+  }
+  return cost;
+}
+
+bool OpenCounters(const char* path) {
+  int file = open(path, O_RDONLY | O_CLOEXEC);
+  if (file < 0) return false;
+  void* mapped = mmap(nullptr, sizeof(ShufflecCounters), PROT_READ, MAP_SHARED, file, 0);
+  close(file);
+  if (mapped == MAP_FAILED) return false;
+  counters = static_cast<const ShufflecCounters*>(mapped);
+  if (counters->magic != SHUFFLEC_COUNTERS_MAGIC) return false;
+  uint64_t before = counters->regions;
+  syscall(SHUFFLEC_SYSCALL, SHUFFLEC_REGION_START);
+  syscall(SHUFFLEC_SYSCALL, SHUFFLEC_REGION_STOP);
+  return counters->regions == before + 1;  // somebody counts
+}
+
+void RegisterSimulatedTimer(const CoreCost& cost) {
+  core_cost = cost;
+  RegisterGlobal("runtime.timer.cpu", 1, [](const auto&) {
+    return ffi::Any(tvm::runtime::Timer(ffi::make_object<SimulatedTimerNode>()));
+  });
+  RegisterGlobal("shufflec.counters", 0, [](const auto&) { return ffi::Any(ffi::String(LastRegionJson())); });
+}
+
+}  // namespace shufflec

@@ -1,0 +1,30 @@
+// Time computed from instructions that the emulator counted, in the place of the CPU timer of TVM's runtime.
+#ifndef SHUFFLEC_SIMULATED_TIMER_H_
+#define SHUFFLEC_SIMULATED_TIMER_H_
+
+#include <array>
+#include <string>
+
+#include "../common/counters.h"
+
+namespace shufflec {
+
+// What one instruction of each class costs on the simulated core.
+struct CoreCost {
+  double clock_hz = 0;
+  std::array<double, SHUFFLEC_CLASSES> cycles{};
+
+  // "load=1,store=1,...": every class once. Throws std::invalid_argument that names what is wrong.
+  static CoreCost Parse(double clock_hz, const std::string& cycles);
+};
+
+// Maps the counters file and answers whether a counting emulator is there.
+bool OpenCounters(const char* path);
+
+// Overrides `runtime.timer.cpu` (so time_evaluator reports simulated time) and adds `shufflec.counters`, which returns
+// the last timed region as JSON: instructions by class, their sum, and the simulated nanoseconds.
+void RegisterSimulatedTimer(const CoreCost& cost);
+
+}  // namespace shufflec
+
+#endif  // SHUFFLEC_SIMULATED_TIMER_H_

@@ -1,0 +1,29 @@
+/* Every translated block, how often it ran, and what it holds: the base of all counts by region. */
+#ifndef SHUFFLEC_BLOCK_TABLE_H_
+#define SHUFFLEC_BLOCK_TABLE_H_
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "../common/counters.h"
+
+struct Block {
+  uint64_t address;                     /* guest virtual address of the first instruction */
+  uint64_t executions;                  /* since the block was translated */
+  uint64_t executions_at_start;         /* of the region */
+  uint32_t length;                      /* instructions */
+  uint32_t *words;                      /* [length], the instructions themselves */
+  uint32_t instructions[SHUFFLEC_CLASSES]; /* in one execution */
+};
+
+/* Adds a block of `length` instructions with no execution yet; the pointer stays valid for the process's life.
+ * Threads may translate at the same time. Returns NULL when memory is out. */
+struct Block *block_table_add(uint64_t address, const uint32_t *words, uint32_t length);
+
+/* Counts from here: block_table_sum() then gives the executions since this call. */
+void block_table_start_region(void);
+
+/* Instructions by class over all blocks since block_table_start_region(). */
+void block_table_sum(uint64_t instructions[SHUFFLEC_CLASSES]);
+
+#endif /* SHUFFLEC_BLOCK_TABLE_H_ */

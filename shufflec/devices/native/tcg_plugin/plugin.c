@@ -1,0 +1,122 @@
+/* TCG plugin for qemu-aarch64 (user mode): counts executed instructions by class between two guest requests.
+ *
+ * Arguments: counters=FILE  the file shared with the guest (../common/counters.h), made by whoever starts qemu
+ *            threads=N      1 (default): inline counters, exact for one guest thread; more: atomic counters
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "block_table.h"
+#include "qemu_plugin_api.h"
+
+QEMU_PLUGIN_EXPORT int qemu_plugin_version = SHUFFLEC_QEMU_PLUGIN_API;
+
+static struct ShufflecCounters *shared;
+static int one_thread = 1;
+static int several_seen;
+
+static void on_execute(unsigned vcpu, void *data) {
+  (void)vcpu;
+  __atomic_fetch_add(&((struct Block *)data)->executions, 1, __ATOMIC_RELAXED);
+}
+
+static void count_executions(struct qemu_plugin_tb *tb, struct Block *block) {
+#if SHUFFLEC_QEMU_PLUGIN_API == 1
+  if (one_thread) {
+    qemu_plugin_register_vcpu_tb_exec_inline(tb, QEMU_PLUGIN_INLINE_ADD_U64, &block->executions, 1);
+    return;
+  }
+#endif
+  qemu_plugin_register_vcpu_tb_exec_cb(tb, on_execute, QEMU_PLUGIN_CB_NO_REGS, block);
+}
+
+static uint32_t instruction_word(const struct qemu_plugin_insn *instruction) {
+  uint32_t word = 0; /* both machines are little-endian */
+#if SHUFFLEC_QEMU_PLUGIN_API < 3
+  memcpy(&word, qemu_plugin_insn_data(instruction), sizeof word);
+#else
+  qemu_plugin_insn_data(instruction, &word, sizeof word);
+#endif
+  return word;
+}
+
+static void on_translate(qemu_plugin_id_t id, struct qemu_plugin_tb *tb) {
+  (void)id;
+  size_t length = qemu_plugin_tb_n_insns(tb);
+  uint32_t *words = malloc(length * sizeof *words);
+  struct Block *block = NULL;
+  if (words) {
+    for (size_t i = 0; i < length; i++) words[i] = instruction_word(qemu_plugin_tb_get_insn(tb, i));
+    block = block_table_add(qemu_plugin_tb_vaddr(tb), words, (uint32_t)length);
+  }
+  free(words);
+  if (!block) {
+    fprintf(stderr, "shufflec counter: out of memory\n");
+    abort(); /* a count that misses blocks would be wrong without a sign of it */
+  }
+  count_executions(tb, block);
+}
+
+static void on_syscall(qemu_plugin_id_t id, unsigned vcpu, int64_t number, uint64_t operation, uint64_t a2, uint64_t a3,
+                       uint64_t a4, uint64_t a5, uint64_t a6, uint64_t a7, uint64_t a8) {
+  (void)id, (void)vcpu, (void)a2, (void)a3, (void)a4, (void)a5, (void)a6, (void)a7, (void)a8;
+  if (number != SHUFFLEC_SYSCALL) return;
+  if (operation == SHUFFLEC_REGION_START) {
+    block_table_start_region();
+  } else if (operation == SHUFFLEC_REGION_STOP) {
+    block_table_sum(shared->instructions);
+    shared->exact = !one_thread || !several_seen;
+    shared->regions++;
+  }
+}
+
+static void on_vcpu_init(qemu_plugin_id_t id, unsigned vcpu) {
+  (void)id;
+  if (vcpu > 0) several_seen = 1;
+}
+
+static int refuse(const char *what, const char *detail) {
+  fprintf(stderr, "shufflec counter: %s%s\n", what, detail);
+  return -1;
+}
+
+static int map_counters(const char *path) {
+  int file = open(path, O_RDWR | O_CLOEXEC);
+  if (file < 0 || ftruncate(file, sizeof *shared) != 0) return refuse("cannot open counters file: ", strerror(errno));
+  shared = mmap(NULL, sizeof *shared, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
+  close(file);
+  if (shared == MAP_FAILED) return refuse("cannot map counters file: ", strerror(errno));
+  memset(shared, 0, sizeof *shared);
+  shared->magic = SHUFFLEC_COUNTERS_MAGIC;
+  return 0;
+}
+
+QEMU_PLUGIN_EXPORT int qemu_plugin_install(qemu_plugin_id_t id, const qemu_info_t *info, int argc, char **argv) {
+  const char *counters = NULL;
+  for (int i = 0; i < argc; i++) {
+    if (!strncmp(argv[i], "counters=", 9)) {
+      counters = argv[i] + 9;
+    } else if (!strncmp(argv[i], "threads=", 8)) {
+      one_thread = strtol(argv[i] + 8, NULL, 10) == 1;
+    } else {
+      return refuse("unknown argument: ", argv[i]);
+    }
+  }
+  if (info->system_emulation || strcmp(info->target_name, "aarch64") != 0) {
+    return refuse("made for qemu-aarch64 in user mode, not for ", info->target_name);
+  }
+  if (info->version.min > SHUFFLEC_QEMU_PLUGIN_API || info->version.cur < SHUFFLEC_QEMU_PLUGIN_API) {
+    return refuse("this QEMU has another plugin interface version", "; remove the cache folder to build the counter again");
+  }
+  if (!counters) return refuse("counters=FILE is missing", "");
+  if (map_counters(counters) != 0) return -1;
+  qemu_plugin_register_vcpu_init_cb(id, on_vcpu_init);
+  qemu_plugin_register_vcpu_tb_trans_cb(id, on_translate);
+  qemu_plugin_register_vcpu_syscall_cb(id, on_syscall);
+  return 0;
+}
