@@ -1,0 +1,157 @@
+"""Words and numbers that the terminal table and the HTML report share."""
+
+from __future__ import annotations
+
+from shufflec.reports.schema import Cost, Layer, Report
+
+#: Categories of operator kinds, in the order of the legend: name and the kinds in it.
+CATEGORIES: dict[str, tuple[str, ...]] = {
+    "convolution": ("conv2d",),
+    "depthwise": ("depthwise_conv2d",),
+    "pooling": ("max_pool2d", "avg_pool2d", "global_avg_pool"),
+    "classifier": ("dense",),
+    "element-wise": ("add", "requantize", "concat", "pad", "copy"),
+    "shuffle copy": ("channel_shuffle",),
+    "input, output": ("quantize", "dequantize"),
+}
+OTHER = "other"
+
+_CATEGORY_OF = {kind: name for name, kinds in CATEGORIES.items() for kind in kinds}
+
+
+def category(kind: str) -> str:
+    """The category of an operator kind; OTHER for one that this version does not know."""
+    return _CATEGORY_OF.get(kind, OTHER)
+
+
+def categories_of(report: Report) -> list[str]:
+    """The categories that occur in a report, in the legend's order."""
+    present = {category(layer.kind) for layer in report.layers}
+    return [name for name in (*CATEGORIES, OTHER) if name in present]
+
+
+def count(value: int | None) -> str:
+    """A whole number with thousands separated by commas; "-" when unknown."""
+    return "-" if value is None else f"{value:,}"
+
+
+def short_count(value: float | None) -> str:
+    """A number to three digits with k, M or G; "-" when unknown."""
+    if value is None:
+        return "-"
+    for limit, suffix in ((1e9, " G"), (1e6, " M"), (1e3, " k")):
+        if abs(value) >= limit:
+            return f"{_three_digits(value / limit)}{suffix}"
+    return f"{value:g}"
+
+
+def _three_digits(value: float) -> str:
+    return f"{value:.0f}" if abs(value) >= 99.95 else f"{value:.1f}" if abs(value) >= 9.995 else f"{value:.2f}"
+
+
+def milliseconds(value: float | None) -> str:
+    """Milliseconds to three digits, with the unit; "-" when unknown."""
+    if value is None:
+        return "-"
+    return f"{_three_digits(value)} ms" if value >= 1 else f"{value:.3f} ms"
+
+
+def kibibytes(value: int) -> str:
+    """Bytes as B, KiB or MiB."""
+    if value < 1024:
+        return f"{value} B"
+    if value < 1024**2:
+        return f"{_three_digits(value / 1024)} KiB"
+    return f"{_three_digits(value / 1024**2)} MiB"
+
+
+def percent(value: float | None, digits: int = 1) -> str:
+    """A fraction as per cent; "-" when unknown."""
+    return "-" if value is None else f"{100 * value:.{digits}f} %"
+
+
+def shape(value: tuple[int, ...]) -> str:
+    """A shape as 28x28x96."""
+    return "x".join(map(str, value))
+
+
+def title(report: Report) -> str:
+    """The model in one line, as in ShuffleNetV1 0.25x g=8 (paper), 64x64, 10 classes."""
+    known = [
+        f"{report.scale:g}x" if report.scale is not None else "",
+        f"g={report.groups}" if report.groups is not None else "",
+        f"({report.variant})" if report.variant is not None else "",
+    ]
+    words = " ".join([report.model, *(word for word in known if word)])
+    height, width = report.input
+    return f"{words}, {height}x{width}, {report.classes} classes"
+
+
+def cost_line(cost: Cost) -> str:
+    """The whole network's cost in one line, labelled simulated or measured."""
+    words = f"{milliseconds(cost.milliseconds)} {cost.kind}"
+    if cost.instructions is not None:
+        words = f"{short_count(cost.instructions)} instructions, {words}"
+    threads = "1 thread" if cost.threads == 1 else f"{cost.threads} threads"
+    return f"{words}, {threads}, on {cost.device}"
+
+
+def shuffle_line(report: Report) -> str:
+    """What became of the channel shuffles, in one line."""
+    shuffle = report.shuffle
+    if shuffle.found == 0:
+        return "the network has no channel shuffle"
+    left = {0: "no copy left", 1: "1 copy left"}.get(shuffle.copies_left, f"{shuffle.copies_left} copies left")
+    shuffles = "channel shuffle" if shuffle.found == 1 else "channel shuffles"
+    return f"{shuffle.found} {shuffles} found, {shuffle.folded} folded into convolutions, {left}"
+
+
+def verification_line(report: Report) -> str:
+    """Whether the device's outputs were right, in one line."""
+    check = report.verification
+    if check is None:
+        return "outputs not checked on a device yet"
+    inputs = "1 input" if check.inputs == 1 else f"{check.inputs} inputs"
+    verdict = "equal" if check.equal else "NOT equal"
+    return f"{check.compared} {verdict} to the {check.against} for {inputs} ({check.source})"
+
+
+def accuracy_line(report: Report) -> str:
+    """Accuracy before and after quantization, in one line."""
+    accuracy = report.accuracy
+    if report.random_weights:
+        return "random weights: for latency only, the outputs mean nothing"
+    if accuracy.float_top1 is None and accuracy.int8_top1 is None:
+        return "accuracy unknown"
+    where = f" on {accuracy.dataset}" if accuracy.dataset else ""
+    return f"top-1 {percent(accuracy.float_top1, 2)} float, {percent(accuracy.int8_top1, 2)} int8{where}"
+
+
+def memory_line(report: Report) -> str:
+    """Bytes of code, constants and activations, in one line."""
+    return (
+        f"code {kibibytes(report.code_bytes)}, weights {kibibytes(report.weight_bytes)}, activations "
+        f"{kibibytes(report.peak_activation_bytes)} (lower bound {kibibytes(report.lower_bound_bytes)})"
+    )
+
+
+def sum_line(cost: Cost) -> str:
+    """How the layers add up, in one line."""
+    unit = "instructions" if cost.instructions is not None else "milliseconds"
+    return f"the layers add up to the whole within {percent(abs(cost.layer_sum_difference), 2)} of its {unit}"
+
+
+def weight_of(layer: Layer) -> float:
+    """What bars and shares are drawn from: instructions where counted, else time, else MACs."""
+    if layer.instructions is not None:
+        return float(layer.instructions)
+    return float(layer.macs) if layer.milliseconds is None else layer.milliseconds
+
+
+def weight_unit(report: Report) -> str:
+    """The unit of `weight_of` over a report: "instructions", "ms" or "MACs"."""
+    if report.layers and all(layer.instructions is not None for layer in report.layers):
+        return "instructions"
+    if report.layers and all(layer.milliseconds is not None for layer in report.layers):
+        return "ms"
+    return "MACs"
