@@ -16,6 +16,7 @@ MAX_BYTES = 512 << 20
 MAX_NODES = 100_000
 _WHAT = "an ONNX model"
 _QUANTIZERS = ("QuantizeLinear", "DequantizeLinear")
+_OTHER_FORMS = ("QLinear", "ConvInteger", "MatMulInteger", "DynamicQuantize")
 
 
 def load_onnx(path: str | Path) -> onnx.ModelProto:
@@ -46,13 +47,13 @@ def load_onnx(path: str | Path) -> onnx.ModelProto:
 
 
 def model_kind(model: onnx.ModelProto) -> str:
-    """"float", or "qdq" for a model with QuantizeLinear and DequantizeLinear nodes.
+    """`float`, or `qdq` for a model with QuantizeLinear and DequantizeLinear nodes.
 
     Raises UnsupportedModelError for quantized models of another form (QLinearConv, ConvInteger, ...).
     """
     kinds = {node.op_type for node in model.graph.node}
     for node in model.graph.node:
-        if node.op_type.startswith("QLinear") or node.op_type in ("ConvInteger", "MatMulInteger", "DynamicQuantizeLinear"):
+        if node.op_type.startswith(_OTHER_FORMS):
             raise UnsupportedModelError(
                 f"{node.op_type} node {node.name} is quantized in another form than QDQ",
                 "give the float model, and shufflec quantizes it",

@@ -1,12 +1,13 @@
 """Makes a QDQ graph a chain of islands: every float op stands between DequantizeLinear and QuantizeLinear.
 
 An island computes float from dequantized inputs and ends in one Q, so it can be run on integers alone.
-NNCF leaves three places that are not islands, or cost a rounding that nothing needs:
+NNCF leaves places that are not islands, or cost a rounding that nothing needs:
 
     rewrite                  before                                     after
     close_max_pool           DQ(s) -> MaxPool -> Conv                   DQ(s) -> MaxPool -> Q(s) -> DQ(s) -> Conv
     merge_concat_quantizers  DQ(Q(a,s1)), DQ(Q(b,s2)) -> Concat -> Conv a, b -> Concat -> Q(max) -> DQ -> Conv
     free_residual_branch     Conv -> Q -> DQ -> Add <- DQ(shortcut)     Conv -> Add <- DQ(shortcut)
+    widen_empty_ranges       Q(s = 3e-7) of a tensor that was always 0  Q(s = 1/128)
 
 `check_islands` is the verifier that runs after them, and on every QDQ model that a user brings.
 """
@@ -18,7 +19,7 @@ import onnx
 from onnx import helper
 
 from shufflec.errors import UnsupportedModelError
-from shufflec.quantize.onnx_graph import GraphEditor, attribute, replace_input
+from shufflec.quantize.onnx_graph import GraphEditor, replace_input
 
 # Ops that only move values: they may stand between a DQ and the op that it feeds.
 _MOVES = ("Reshape", "Transpose", "Flatten", "Identity")
@@ -27,9 +28,11 @@ _COMPUTES = ("Conv", "Gemm", "MatMul", "MaxPool", "AveragePool", "GlobalAverageP
 # Ops that continue an island that has begun.
 _CONTINUES = ("Relu", "Clip", "Add", "Concat")
 
+_EMPTY_SCALE = 1e-6
+
 
 def make_islands(model: onnx.ModelProto) -> None:
-    """Applies the three rewrites of the module's docstring to NNCF's result, in place, and checks the outcome.
+    """Applies the rewrites of the module's docstring to NNCF's result, in place, and checks the outcome.
 
     Raises UnsupportedModelError when a float path without a quantizer remains.
     """
@@ -37,6 +40,7 @@ def make_islands(model: onnx.ModelProto) -> None:
     close_max_pool(editor)
     merge_concat_quantizers(editor)
     free_residual_branch(editor)
+    widen_empty_ranges(editor)
     positive_weight_axes(editor)
     editor.drop_unused_initializers()
     check_islands(model)
@@ -107,6 +111,21 @@ def free_residual_branch(editor: GraphEditor) -> int:
     return freed
 
 
+def widen_empty_ranges(editor: GraphEditor) -> int:
+    """Gives activations that were 0 on every calibration image an ordinary scale; NNCF's is next to nothing.
+
+    Nothing is known about their range, and the bias in output steps would not fit any integer. Returns the number
+    of scale constants changed.
+    """
+    widened = 0
+    for name in {node.input[1] for node in editor.graph.node if node.op_type == "QuantizeLinear"}:
+        scale = editor.constant(name)
+        if scale is not None and np.any(scale < _EMPTY_SCALE):
+            editor.set_initializer(name, np.where(scale < _EMPTY_SCALE, np.float32(1 / 128), scale).astype(np.float32))
+            widened += 1
+    return widened
+
+
 def positive_weight_axes(editor: GraphEditor) -> None:
     """Writes the axis of a weight's DequantizeLinear from the front; NNCF counts Gemm's from the back."""
     for node in editor.graph.node:
@@ -118,18 +137,33 @@ def positive_weight_axes(editor: GraphEditor) -> None:
                 item.i += weight.ndim
 
 
+def check_operators(model: onnx.ModelProto) -> None:
+    """Raises UnsupportedModelError that names the first operator of a float model that cannot become integer."""
+    known = (*_MOVES, *_COMPUTES, *_CONTINUES)
+    for node in model.graph.node:
+        if node.op_type not in known or node.domain not in ("", "ai.onnx"):
+            raise UnsupportedModelError(
+                f"{node.op_type} node {node.name or node.output[0]} is not an operator that shufflec compiles",
+                f"it compiles {', '.join(sorted(known))}",
+            )
+
+
 def check_islands(model: onnx.ModelProto) -> None:
     """Verifies that no value travels as float from one compute op to another.
 
-    Each tensor is `integer` (behind a DQ, or moved from one), `island` (computed, no Q yet) or a constant.
-    Raises UnsupportedModelError with the op and node at fault.
+    Each tensor is `integer` (behind a DQ, or moved from one), `island` (computed, no Q yet) or a constant. Scales
+    must be constants, finite and positive. Raises UnsupportedModelError with the op and node at fault.
     """
     editor = GraphEditor(model.graph)
     state: dict[str, str] = {item.name: "float input" for item in model.graph.input}
-    state.update({name: "constant" for name in editor.initializers})
+    state.update(dict.fromkeys(editor.initializers, "constant"))
     for node in model.graph.node:
         inputs = [state.get(name, "constant") for name in node.input if name]
         data = inputs[0] if inputs else "constant"
+        if node.op_type in ("QuantizeLinear", "DequantizeLinear"):
+            scale = editor.constant(node.input[1])
+            if scale is None or not np.all(np.isfinite(scale)) or not np.all(scale > 0):
+                _fail(node, "has a scale that is not a finite, positive constant")
         if node.op_type == "QuantizeLinear":
             result = "quantized"
         elif node.op_type == "DequantizeLinear":
@@ -160,7 +194,8 @@ def check_islands(model: onnx.ModelProto) -> None:
 
 def _fail(node: onnx.NodeProto, message: str) -> None:
     raise UnsupportedModelError(
-        f"{node.op_type} node {node.name or node.output[0]} {message}", "quantize the float model with: shufflec quantize"
+        f"{node.op_type} node {node.name or node.output[0]} {message}",
+        "quantize the float model with: shufflec quantize",
     )
 
 
@@ -186,11 +221,8 @@ def _private_pair(
 
 
 def _grid(editor: GraphEditor, quantize: onnx.NodeProto) -> tuple[np.ndarray, np.ndarray]:
-    """Scale (float32) and zero point (int8 or uint8) of a Q whose parameters are constants."""
-    scale, zero = editor.constant(quantize.input[1]), editor.constant(quantize.input[2])
-    if scale is None or zero is None:
-        _fail(quantize, "has a scale that is computed at run time")
-    return scale, zero
+    """Scale (float32) and zero point (int8 or uint8) of a Q that NNCF wrote, so that both are constants."""
+    return editor.constant(quantize.input[1]), editor.constant(quantize.input[2])
 
 
 def _joint_grid(grids: list[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:

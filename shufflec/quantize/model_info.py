@@ -1,12 +1,14 @@
 """What a model file says about itself: one JSON text in the ONNX metadata, under the key "shufflec".
 
+Its fields:
+
     schema          1
     architecture    Architecture.to_dict(), or null for a network that shufflec did not build
     preprocessing   Preprocessing.to_dict()
     class_names     list of str, one a class
     random_weights  true for an untrained network
     recipe, metrics, seed   of the training, {} and 0 when unknown
-    quantization    absent in a float model; else {"method", "nncf", "images", "data"}
+    quantization    absent in a float model; else {"method", "tool", "images", "data", "sha256"}
 """
 
 from __future__ import annotations

@@ -6,16 +6,7 @@ from collections.abc import Iterable
 
 import numpy as np
 import onnx
-from onnx import helper, numpy_helper
-
-
-def attribute(node: onnx.NodeProto, name: str, default: object = None) -> object:
-    """The value of a node's attribute (int, float, str, list), or `default` when the node has none by that name."""
-    for item in node.attribute:
-        if item.name == name:
-            value = helper.get_attribute_value(item)
-            return value.decode() if isinstance(value, bytes) else value
-    return default
+from onnx import numpy_helper
 
 
 class GraphEditor:
@@ -62,6 +53,10 @@ class GraphEditor:
         item.CopyFrom(numpy_helper.from_array(value, name))
         self.initializers[name] = item
         return name
+
+    def set_initializer(self, name: str, value: np.ndarray) -> None:
+        """Replaces the value of a constant, for all its readers."""
+        self.initializers[name].CopyFrom(numpy_helper.from_array(value, name))
 
     def insert_after(self, node: onnx.NodeProto, new: Iterable[onnx.NodeProto]) -> None:
         """Puts nodes right behind `node` in the topological order."""

@@ -8,10 +8,9 @@ What the result looks like, for groups 1, 2, 3, 4, 8 and the three variants. All
     stem                      DQ -> Conv -> Relu -> Q uint8
     stem.pool                 DQ -> MaxPool -> Q uint8, same scale
     conv1                     DQ -> Conv -> Relu -> Q uint8 ch: NNCF quantizes per channel what a depthwise conv reads
-    dw                        DQ ch [-> shuffle] -> Conv -> Q int8            shuffle here: paper, mindcv, when groups > 1
-    conv2, stride 1           DQ [-> shuffle] -> Conv -> Add(DQ shortcut, .) -> Relu -> Q uint8          shuffle: megvii
-    conv2, stride 2           DQ [-> shuffle] -> Conv -> Concat(AveragePool(DQ input), .) -> Relu -> Q uint8      paper
-                              DQ [-> shuffle] -> Conv -> Relu -> Concat(AveragePool(DQ input), .) -> Q uint8      others
+    dw                        DQ ch [-> shuffle] -> Conv -> Q int8                  shuffle here: paper, mindcv
+    conv2, stride 1           DQ [-> shuffle] -> Conv -> Add(DQ shortcut, .) -> Relu -> Q uint8     shuffle: megvii
+    conv2, stride 2           DQ [-> shuffle] -> Conv -> Relu -> Concat(AveragePool(DQ input), .) -> Q uint8
     global_pool               DQ -> GlobalAveragePool -> Q uint8
     classifier                DQ -> Flatten -> Gemm -> float logits
 
@@ -25,12 +24,13 @@ import logging
 import sys
 from collections.abc import Callable, Iterable
 from contextlib import redirect_stdout
+from importlib.metadata import version
 from types import ModuleType
 
 import numpy as np
 import onnx
 
-from shufflec.errors import InputFileError, OptionError, UnsupportedModelError
+from shufflec.errors import OptionError, UnsupportedModelError
 from shufflec.quantize.islands import make_islands
 
 Progress = Callable[[int, int], None]
@@ -66,8 +66,8 @@ def quantize_model(
 
 
 def quantizer_version() -> str:
-    """Version of NNCF, as recorded in a quantized model and in the cache key."""
-    return _load_nncf().__version__
+    """Version of NNCF, as recorded in a quantized model."""
+    return version("nncf")
 
 
 def _single_images(calibration: Iterable[np.ndarray]) -> list[np.ndarray]:
@@ -102,14 +102,19 @@ def _run_nncf(
         overflow_fix=OverflowFix.DISABLE,  # halves the stem's weight range for old x86 only
         smooth_quant_alphas=AdvancedSmoothQuantParameters(convolution=-1, matmul=-1),  # would add float Mul nodes
     )
-    with redirect_stdout(io.StringIO()):  # NNCF draws progress bars on stdout
-        return nncf.quantize(
-            model,
-            nncf.Dataset(images, feed),
-            preset=nncf.QuantizationPreset.PERFORMANCE,  # symmetric: every zero point is 0
-            subset_size=len(images),
-            advanced_parameters=parameters,
-        )
+    try:
+        with redirect_stdout(io.StringIO()):  # NNCF draws progress bars on stdout
+            return nncf.quantize(
+                model,
+                nncf.Dataset(images, feed),
+                preset=nncf.QuantizationPreset.PERFORMANCE,  # symmetric: every zero point is 0
+                subset_size=len(images),
+                advanced_parameters=parameters,
+            )
+    except (RuntimeError, ValueError, TypeError, KeyError, IndexError, AttributeError) as error:
+        # A foreign graph that passed our checks; NNCF has no error class of its own for those it cannot follow.
+        reason = " ".join(str(error).split())[:200]
+        raise UnsupportedModelError(f"NNCF cannot quantize the model: {type(error).__name__}: {reason}") from error
 
 
 def _load_nncf() -> ModuleType:

@@ -1,0 +1,223 @@
+"""From whatever model a user has to the quantized model that gets compiled.
+
+checkpoint   -> export to float ONNX -> calibrate -> QDQ ONNX
+float ONNX   -> standardize          -> calibrate -> QDQ ONNX
+QDQ ONNX     -> checked, taken as it is
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import onnx
+
+from shufflec.data.datasets import open_dataset
+from shufflec.data.preprocessing import Preprocessing, variant_preprocessing
+from shufflec.errors import InputFileError, OptionError, UnsupportedModelError
+from shufflec.models.architecture import Architecture
+from shufflec.models.checkpoint import Checkpoint, load_checkpoint
+from shufflec.quantize.cache import cache_key, load_cached, store_cached
+from shufflec.quantize.calibration import (
+    DEFAULT_IMAGES,
+    Calibration,
+    dataset_calibration,
+    synthetic_calibration,
+)
+from shufflec.quantize.export import export_onnx
+from shufflec.quantize.float_model import set_batch_to_one, standardize
+from shufflec.quantize.inspect import class_count, input_shape, load_onnx, model_kind
+from shufflec.quantize.islands import check_islands, check_operators
+from shufflec.quantize.model_info import read_model_info, write_model_info
+from shufflec.quantize.ptq import quantize_model, quantizer_version
+
+Progress = Callable[[int, int], None]
+Overrides = Mapping[str, object]
+
+
+@dataclass(frozen=True)
+class FloatModel:
+    """A float network ready to be quantized, with `info` (see model_info.py) in its metadata.
+
+    notes: what was assumed, one sentence each, for the user.
+    """
+
+    model: onnx.ModelProto
+    info: dict[str, object]
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class PreparedModel:
+    """A quantized network ready to be compiled, with `info` (see model_info.py) in its metadata.
+
+    float_model: what it was made from, None for a model that came quantized. notes: what was assumed, one sentence
+    each, for the user. cached: whether it was taken from the cache.
+    """
+
+    model: onnx.ModelProto
+    info: dict[str, object]
+    float_model: onnx.ModelProto | None = None
+    notes: tuple[str, ...] = ()
+    cached: bool = False
+
+    @property
+    def preprocessing(self) -> Preprocessing:
+        return Preprocessing.from_dict(self.info["preprocessing"])
+
+
+def prepare_model(
+    source: str | Path | Checkpoint,
+    *,
+    data: str | Path | None = None,
+    samples: int = DEFAULT_IMAGES,
+    overrides: Overrides | None = None,
+    progress: Progress | None = None,
+    use_cache: bool = True,
+) -> PreparedModel:
+    """Makes a QDQ model with complete metadata out of a checkpoint, a float ONNX file or a QDQ ONNX file.
+
+    data: the data set whose train split is calibrated on, as open_dataset takes it. Without it, a checkpoint trained
+    on the embedded digits takes those, and random weights take synthetic images. overrides: fields of Preprocessing,
+    for an ONNX file that says nothing or something wrong. progress(done, total) is called per calibration image.
+
+    Raises InputFileError and UnsupportedModelError for what cannot be read or compiled, OptionError when a float model
+    has nothing to be calibrated on.
+    """
+    if not isinstance(source, Checkpoint) and _is_onnx(Path(source)):
+        model = load_onnx(source)
+        if model_kind(model) == "qdq":
+            return _take_quantized(Path(source), model, overrides)
+        float_model = _take_float(Path(source), model, overrides)
+    else:
+        float_model = load_float(source)
+    calibration, notes = _calibration(float_model, data, samples)
+    model, cached = _quantize(float_model, calibration, progress, use_cache)
+    return PreparedModel(model, read_model_info(model), float_model.model, float_model.notes + notes, cached)
+
+
+def load_float(source: str | Path | Checkpoint, overrides: Overrides | None = None) -> FloatModel:
+    """The float network of a checkpoint or of a float ONNX file.
+
+    Raises InputFileError and UnsupportedModelError; a QDQ model is an InputFileError here.
+    """
+    if not isinstance(source, Checkpoint) and _is_onnx(Path(source)):
+        model = load_onnx(source)
+        if model_kind(model) == "qdq":
+            raise InputFileError(source, "is quantized already", "give a checkpoint or a float ONNX model")
+        return _take_float(Path(source), model, overrides)
+    model = export_onnx(source if isinstance(source, Checkpoint) else load_checkpoint(source))
+    return FloatModel(model, read_model_info(model))
+
+
+def _is_onnx(path: Path) -> bool:
+    if path.suffix not in (".onnx", ".safetensors"):
+        raise InputFileError(path, "is neither a .safetensors checkpoint nor an .onnx model")
+    return path.suffix == ".onnx"
+
+
+def _take_float(path: Path, model: onnx.ModelProto, overrides: Overrides | None) -> FloatModel:
+    with _about(path):
+        ours = bool(read_model_info(model))
+        # Our own export has the form already, and node names that reports rely on.
+        model = model if ours else standardize(model)
+        check_operators(model)
+        info, notes = _complete_info(model, overrides)
+    write_model_info(model, info)
+    return FloatModel(model, info, notes)
+
+
+def _take_quantized(path: Path, model: onnx.ModelProto, overrides: Overrides | None) -> PreparedModel:
+    with _about(path):
+        info, notes = _complete_info(model, overrides)
+        set_batch_to_one(model)
+        check_islands(model)
+    write_model_info(model, info)
+    return PreparedModel(model, info, None, notes)
+
+
+@contextmanager
+def _about(path: Path) -> Iterator[None]:
+    """Names the file in errors of checks that see only the model in it."""
+    try:
+        yield
+    except UnsupportedModelError as error:
+        raise UnsupportedModelError(f"{path}: {error.message}", error.hint) from error
+
+
+def _complete_info(model: onnx.ModelProto, overrides: Overrides | None) -> tuple[dict[str, object], tuple[str, ...]]:
+    """The model's description, checked against the model or, without one, made up; and notes on what was made up."""
+    shape, classes = input_shape(model), class_count(model)
+    if not all(shape[1:]):
+        raise UnsupportedModelError("the input leaves its height or width open", "export the model for one input size")
+    size = (shape[2], shape[3])
+    info = read_model_info(model)
+    notes = []
+    if not info:
+        info = {
+            "architecture": None,
+            "preprocessing": variant_preprocessing("paper", size).to_dict(),
+            "class_names": [f"class {index}" for index in range(classes)],
+            "random_weights": False,
+            "recipe": {},
+            "metrics": {},
+            "seed": 0,
+        }
+        if not overrides:
+            notes.append(
+                "The model does not say how images are prepared: RGB with ImageNet's mean and standard deviation is "
+                "assumed; --mean, --std and --bgr say otherwise."
+            )
+    try:
+        preprocessing = replace(Preprocessing.from_dict(info["preprocessing"]), **(overrides or {}))
+        if info["architecture"] is not None:
+            Architecture.from_dict(info["architecture"])
+    except OptionError as error:
+        raise UnsupportedModelError(f"its description is wrong: {error}") from error
+    if preprocessing.input_size != size:
+        raise UnsupportedModelError(f"its description says input size {preprocessing.input_size}, its input is {size}")
+    if len(info["class_names"]) != classes:
+        raise UnsupportedModelError(
+            f"its description names {len(info['class_names'])} classes, it has {classes} outputs"
+        )
+    return {**info, "preprocessing": preprocessing.to_dict()}, tuple(notes)
+
+
+def _calibration(float_model: FloatModel, data: str | Path | None, samples: int) -> tuple[Calibration, tuple[str, ...]]:
+    info = float_model.info
+    preprocessing = Preprocessing.from_dict(info["preprocessing"])
+    if data is not None:
+        return dataset_calibration(open_dataset(data, "train"), preprocessing, samples), ()
+    if info["random_weights"]:
+        note = "The weights are random, so the model is quantized on synthetic images and its classes mean nothing."
+        return synthetic_calibration(preprocessing), (note,)
+    if info["recipe"].get("data") == "digits":
+        return dataset_calibration(open_dataset("digits", "train"), preprocessing, samples), ()
+    raise OptionError(
+        "--data",
+        "(none)",
+        "a float model needs images to be quantized on",
+        "pass digits, a folder of class folders, or a .npz file; or give a QDQ ONNX model",
+    )
+
+
+def _quantize(
+    float_model: FloatModel, calibration: Calibration, progress: Progress | None, use_cache: bool
+) -> tuple[onnx.ModelProto, bool]:
+    key = cache_key(float_model.model, calibration)
+    if use_cache and (model := load_cached(key)) is not None:
+        return model, True
+    model = quantize_model(float_model.model, [calibration.images], progress)
+    quantization = {
+        "method": "post-training",
+        "tool": f"nncf {quantizer_version()}",
+        "images": len(calibration.images),
+        "data": calibration.data,
+        "sha256": calibration.digest(),
+    }
+    write_model_info(model, {**float_model.info, "quantization": quantization})
+    if use_cache:
+        store_cached(key, model)
+    return model, False
