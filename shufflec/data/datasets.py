@@ -35,6 +35,12 @@ class Dataset:
     def __len__(self) -> int:
         return len(self.labels)
 
+    @property
+    def short_name(self) -> str:
+        """The name without its path, for files that must not depend on where a dataset lies: digits, photos/, set.npz."""
+        path = Path(self.name)
+        return self.name if self.name == "digits" else path.name if path.suffix == ".npz" else f"{path.name}/"
+
     def image(self, index: int) -> np.ndarray:
         """Image `index` as uint8 [H, W, 3] in RGB. Raises InputFileError for a file that is not an image."""
         return self._images(index)

@@ -83,7 +83,7 @@ def train(
         preprocessing=preprocessing,
         class_names=list(train_data.class_names),
         state=state,
-        recipe=recipe.to_dict(),
+        recipe={**recipe.to_dict(), "data": train_data.short_name},
         metrics={"top1": metrics.top1, "top5": metrics.top5, "count": metrics.count},
         seed=seed,
         epochs=recipe.epochs,
