@@ -37,7 +37,7 @@ class Dataset:
 
     @property
     def short_name(self) -> str:
-        """The name without its path, for files that must not depend on where a dataset lies: digits, photos/, set.npz."""
+        """The name without its path, for files that must not depend on it: digits, photos/, set.npz."""
         path = Path(self.name)
         return self.name if self.name == "digits" else path.name if path.suffix == ".npz" else f"{path.name}/"
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from pathlib import Path
 
 import numpy as np
 import onnx
@@ -65,18 +64,7 @@ def evaluate_onnx(
     model: onnx.ModelProto, dataset: Dataset, preprocessing: Preprocessing, progress: Progress | None = None
 ) -> Metrics:
     """Top-1, top-5 and the confusion matrix of a model on a data set. progress(done, total) counts images."""
-    predict = predictor(model)
-    done = 0
-
-    def counted(images: np.ndarray) -> np.ndarray:
-        nonlocal done
-        logits = predict(images)
-        done += len(images)
-        if progress is not None:
-            progress(done, len(dataset))
-        return logits
-
-    return evaluate(counted, dataset, preprocessing, _BATCH)
+    return evaluate(predictor(model), dataset, preprocessing, _BATCH, progress)
 
 
 def accuracy_loss(
@@ -103,4 +91,4 @@ def accuracy_loss(
 
     before = evaluate_onnx(float_model, dataset, preprocessing, first)
     after = evaluate_onnx(int8_model, dataset, preprocessing, second)
-    return AccuracyLoss(Path(dataset.name).name, before.count, before.top1, before.top5, after.top1, after.top5)
+    return AccuracyLoss(dataset.short_name, before.count, before.top1, before.top5, after.top1, after.top5)

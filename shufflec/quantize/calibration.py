@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
@@ -39,7 +38,7 @@ def dataset_calibration(dataset: Dataset, preprocessing: Preprocessing, count: i
     images = [batch for batch, _ in chosen.batches(preprocessing, batch_size=32)]
     if not images:
         raise OptionError("calibration data", dataset.name, "has no images")
-    return Calibration(np.concatenate(images), Path(dataset.name).name)
+    return Calibration(np.concatenate(images), dataset.short_name)
 
 
 def synthetic_calibration(preprocessing: Preprocessing, seed: int = 0) -> Calibration:

@@ -93,8 +93,8 @@ def prepare_model(
         float_model = _take_float(Path(source), model, overrides)
     else:
         float_model = load_float(source)
-    calibration, notes = _calibration(float_model, data, samples)
-    model, cached = _quantize(float_model, calibration, progress, use_cache)
+    calibration, info, notes = _calibration(float_model, data, samples)
+    model, cached = _quantize(float_model.model, info, calibration, progress, use_cache)
     return PreparedModel(model, read_model_info(model), float_model.model, float_model.notes + notes, cached)
 
 
@@ -159,7 +159,7 @@ def _complete_info(model: onnx.ModelProto, overrides: Overrides | None) -> tuple
         info = {
             "architecture": None,
             "preprocessing": variant_preprocessing("paper", size).to_dict(),
-            "class_names": [f"class {index}" for index in range(classes)],
+            "class_names": _unknown_names(classes),
             "random_weights": False,
             "recipe": {},
             "metrics": {},
@@ -185,31 +185,49 @@ def _complete_info(model: onnx.ModelProto, overrides: Overrides | None) -> tuple
     return {**info, "preprocessing": preprocessing.to_dict()}, tuple(notes)
 
 
-def _calibration(float_model: FloatModel, data: str | Path | None, samples: int) -> tuple[Calibration, tuple[str, ...]]:
+def _calibration(
+    float_model: FloatModel, data: str | Path | None, samples: int
+) -> tuple[Calibration, dict[str, object], tuple[str, ...]]:
+    """The images, the description with class names from the data set if it had none, and notes for the user."""
     info = float_model.info
     preprocessing = Preprocessing.from_dict(info["preprocessing"])
-    if data is not None:
-        return dataset_calibration(open_dataset(data, "train"), preprocessing, samples), ()
-    if info["random_weights"]:
+    if data is None and info["random_weights"]:
         note = "The weights are random, so the model is quantized on synthetic images and its classes mean nothing."
-        return synthetic_calibration(preprocessing), (note,)
-    if info["recipe"].get("data") == "digits":
-        return dataset_calibration(open_dataset("digits", "train"), preprocessing, samples), ()
-    raise OptionError(
-        "--data",
-        "(none)",
-        "a float model needs images to be quantized on",
-        "pass digits, a folder of class folders, or a .npz file; or give a QDQ ONNX model",
-    )
+        return synthetic_calibration(preprocessing), info, (note,)
+    if data is None and info["recipe"].get("data") == "digits":
+        data = "digits"
+    if data is None:
+        raise OptionError(
+            "--data",
+            "(none)",
+            "a float model needs images to be quantized on",
+            "pass digits, a folder of class folders, or a .npz file; or give a QDQ ONNX model",
+        )
+    dataset = open_dataset(data, "train")
+    count = len(info["class_names"])
+    if info["class_names"] == _unknown_names(count) and len(dataset.class_names) == count:
+        info = {**info, "class_names": dataset.class_names}
+    return dataset_calibration(dataset, preprocessing, samples), info, ()
+
+
+def _unknown_names(count: int) -> list[str]:
+    return [f"class {index}" for index in range(count)]
 
 
 def _quantize(
-    float_model: FloatModel, calibration: Calibration, progress: Progress | None, use_cache: bool
+    float_model: onnx.ModelProto,
+    info: dict[str, object],
+    calibration: Calibration,
+    progress: Progress | None,
+    use_cache: bool,
 ) -> tuple[onnx.ModelProto, bool]:
-    key = cache_key(float_model.model, calibration)
-    if use_cache and (model := load_cached(key)) is not None:
-        return model, True
-    model = quantize_model(float_model.model, [calibration.images], progress)
+    key = cache_key(float_model, calibration)
+    model = load_cached(key) if use_cache else None
+    cached = model is not None
+    if model is None:
+        model = quantize_model(float_model, [calibration.images], progress)
+        if use_cache:
+            store_cached(key, model)
     quantization = {
         "method": "post-training",
         "tool": f"nncf {quantizer_version()}",
@@ -217,7 +235,5 @@ def _quantize(
         "data": calibration.data,
         "sha256": calibration.digest(),
     }
-    write_model_info(model, {**float_model.info, "quantization": quantization})
-    if use_cache:
-        store_cached(key, model)
-    return model, False
+    write_model_info(model, {**info, "quantization": quantization})
+    return model, cached
