@@ -1,7 +1,8 @@
 """report.json: what is known about one compiled model and, once profiled, about its cost on one device.
 
-The dataclasses below are the schema; each field is annotated with its type and its meaning. reports/SCHEMA.md is generated from them (schema_doc.py), the terminal table
-and report.html are rendered from a `Report` and from nothing else.
+The dataclasses below are the schema; each field is annotated with its type and its meaning. reports/SCHEMA.md is
+generated from them (schema_doc.py); the terminal table and report.html are rendered from a `Report` and from
+nothing else.
 """
 
 from __future__ import annotations

@@ -1,0 +1,128 @@
+"""Profiles a bundle on a device: checks its outputs, then takes the cost of the network and of every layer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from statistics import median
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from shufflec.errors import OptionError
+from shufflec.profiling.remote_network import RemoteNetwork
+from shufflec.profiling.verify import verify
+
+if TYPE_CHECKING:
+    from shufflec.backends.bundle import Bundle
+    from shufflec.devices.session import Session
+
+DEFAULT_REPEATS = 7
+# Long enough that a clock of microseconds and a stray interrupt matter little; the median over repeats does the rest.
+MIN_WHOLE_MS = 20
+MIN_LAYER_MS = 5
+
+Progress = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True)
+class Figure:
+    """Cost of the network or of one layer. instructions: by class, None on a device that does not count them."""
+
+    milliseconds: float
+    instructions: dict[str, int] | None
+
+    @property
+    def total(self) -> int | None:
+        """All instructions."""
+        return None if self.instructions is None else sum(self.instructions.values())
+
+    @property
+    def weight(self) -> float:
+        """What shares are computed from: instructions where counted, else milliseconds."""
+        return self.milliseconds if self.total is None else float(self.total)
+
+
+@dataclass(frozen=True)
+class Profile:
+    """Cost of one bundle on one device.
+
+    kind: "measured" or "simulated". threads: of the device's pool. repeats: measurements of the network and of
+    each layer; figures are medians. inputs: how many gave the integer reference's logits, bit for bit.
+    """
+
+    kind: str
+    threads: int
+    repeats: int
+    inputs: int
+    whole: Figure
+    layers: tuple[Figure, ...]
+
+    @property
+    def layer_sum_difference(self) -> float:
+        """(sum over layers - whole) / whole."""
+        return sum(layer.weight for layer in self.layers) / self.whole.weight - 1 if self.whole.weight else 0.0
+
+    @property
+    def shares(self) -> tuple[float, ...]:
+        """Each layer's part of the sum over layers."""
+        total = sum(layer.weight for layer in self.layers) or 1.0
+        return tuple(layer.weight / total for layer in self.layers)
+
+
+def profile_bundle(
+    bundle: Bundle,
+    session: Session,
+    inputs: Sequence[np.ndarray],
+    repeats: int = DEFAULT_REPEATS,
+    progress: Progress = lambda phase, done, total: None,
+) -> Profile:
+    """Checks and measures a bundle on the device behind a session.
+
+    inputs: float32 (1, 3, H, W) each; all are checked, the first is measured. repeats: only for measured time;
+    a virtual board gives the same figure every time, so once is enough there. progress: called with the phase and
+    how far it is.
+    Raises WrongResultError when an output differs from the integer reference (it names the first wrong layer) and
+    DeviceError when the connection is lost.
+    """
+    if not inputs:
+        raise OptionError("--inputs", 0, "expected at least 1")
+    if repeats < 1:
+        raise OptionError("--repeats", repeats, "expected at least 1")
+    network = RemoteNetwork(bundle, session)
+    checked = 0
+
+    def advance() -> None:
+        nonlocal checked
+        checked += 1
+        progress("checking outputs", checked, len(inputs))
+
+    progress("checking outputs", 0, len(inputs))
+    verify(network, bundle.graph(), [layer.name for layer in bundle.layers], inputs, advance)
+    simulated = session.kind == "simulated"
+    count, each = 1 if simulated else repeats, 1 + len(bundle.layers)
+    rounds = []
+    for i in range(count):
+        rounds.append(
+            _one_round(
+                network, inputs[0], simulated, lambda done, i=i: progress("measuring", i * each + done, count * each)
+            )
+        )
+    figures = [_middle([one[i] for one in rounds]) for i in range(len(rounds[0]))]
+    return Profile(session.kind, session.threads, len(rounds), len(inputs), figures[0], tuple(figures[1:]))
+
+
+def _one_round(network: RemoteNetwork, x: np.ndarray, simulated: bool, advance: Callable[[int], None]) -> list[Figure]:
+    """The whole network, then every layer in order: rounds are interleaved so that a drifting clock hits all alike."""
+    whole_ms, layer_ms = (0, 0) if simulated else (MIN_WHOLE_MS, MIN_LAYER_MS)
+    figures = [Figure(network.time_whole(x, whole_ms), network.session.counters())]
+    advance(1)
+    network.set_input(x)
+    for i in range(len(network.bundle.layers)):
+        figures.append(Figure(network.time_layer(i, layer_ms), network.session.counters()))
+        advance(2 + i)
+    return figures
+
+
+def _middle(figures: list[Figure]) -> Figure:
+    return Figure(median(figure.milliseconds for figure in figures), figures[0].instructions)

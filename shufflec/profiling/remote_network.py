@@ -1,0 +1,67 @@
+"""A compiled network on a device: the functions of a bundle's library, called over an RPC session."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import numpy as np
+import tvm
+
+if TYPE_CHECKING:
+    from shufflec.backends.bundle import Bundle
+    from shufflec.devices.session import Session
+
+
+class RemoteNetwork:
+    """Uploads a bundle's library through a session and calls it.
+
+    Raises DeviceError from every method when the connection is lost, hangs or the device refuses the library.
+    """
+
+    def __init__(self, bundle: Bundle, session: Session):
+        self.bundle = bundle
+        self.session = session
+        with session.guard("load the compiled network"):
+            self.module = session.upload_module(bundle.library_path)
+            self.device = session.cpu
+            self._output = tvm.runtime.empty(bundle.output_shape, "float32", self.device)
+
+    def run(self, x: np.ndarray) -> np.ndarray:
+        """Logits float32 (1, classes) of one input, float32 (1, 3, H, W)."""
+        with self.session.guard("run the network"):
+            self.module["run"](self._remote(x), self._output)
+            return self._output.numpy()
+
+    def layer_outputs(self, x: np.ndarray) -> Iterator[np.ndarray]:
+        """Runs layer after layer; yields each layer's output, dense NHWC without the batch."""
+        with self.session.guard("run the network layer by layer"):
+            self.module["set_input"](self._remote(x))
+            layer, read = self.module["layer"], self.module["read_tensor"]
+        for i, description in enumerate(self.bundle.layers):
+            with self.session.guard(f"run layer {description.name}"):
+                layer(i)
+                out = tvm.runtime.empty(description.output_shape, description.output_dtype, self.device)
+                read(i, out)
+                value = out.numpy()
+            yield value
+
+    def time_whole(self, x: np.ndarray, min_repeat_ms: int) -> float:
+        """Milliseconds of one run by the device's own clock, averaged over at least min_repeat_ms of runs."""
+        with self.session.guard("measure the network"):
+            evaluator = self.module.time_evaluator("run", self.device, number=1, min_repeat_ms=min_repeat_ms)
+            return 1e3 * evaluator(self._remote(x), self._output).mean
+
+    def set_input(self, x: np.ndarray) -> None:
+        """Gives the input that the layers of time_layer work on."""
+        with self.session.guard("set the network's input"):
+            self.module["set_input"](self._remote(x))
+
+    def time_layer(self, index: int, min_repeat_ms: int) -> float:
+        """The same for one layer; call it in order, after set_input."""
+        with self.session.guard(f"measure layer {self.bundle.layers[index].name}"):
+            evaluator = self.module.time_evaluator("layer", self.device, number=1, min_repeat_ms=min_repeat_ms)
+            return 1e3 * evaluator(index).mean
+
+    def _remote(self, x: np.ndarray):
+        return tvm.runtime.tensor(np.ascontiguousarray(x, np.float32), self.device)

@@ -1,0 +1,76 @@
+"""Compares a network on a device with the NumPy integer reference, bit for bit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Protocol
+
+import numpy as np
+
+from shufflec.errors import WrongResultError
+from shufflec.ir.graph import Graph
+from shufflec.ir.reference import execute
+
+
+class Network(Protocol):
+    """What is compared: RemoteNetwork, or a fake in tests."""
+
+    def run(self, x: np.ndarray) -> np.ndarray: ...
+
+    def layer_outputs(self, x: np.ndarray) -> Iterator[np.ndarray]: ...
+
+
+def verify(
+    network: Network,
+    graph: Graph,
+    layer_names: Sequence[str],
+    inputs: Sequence[np.ndarray],
+    progress: Callable[[], None] = lambda: None,
+) -> None:
+    """Runs every input, float32 (1, 3, H, W), on both sides and compares the logits bit for bit.
+
+    layer_names: of the compiled layers, in order; each is the name of an operator of the graph.
+    Raises WrongResultError that names the first layer whose tensor differs.
+    """
+    for number, x in enumerate(inputs):
+        expected = execute(graph, x)
+        logits = network.run(x)
+        if not same_bits(logits, expected[graph.output]):
+            raise WrongResultError(
+                f"input {number}: {_first_difference(network, graph, layer_names, x, expected, logits)}",
+                "compile the model again; if it stays so, report it with the bundle",
+            )
+        progress()
+
+
+def same_bits(a: np.ndarray, b: np.ndarray) -> bool:
+    """Whether two arrays have the same type, shape and bytes; so -0.0 differs from 0.0, and NaN equals itself."""
+    return a.dtype == b.dtype and a.shape == b.shape and a.tobytes() == b.tobytes()
+
+
+def _first_difference(
+    network: Network,
+    graph: Graph,
+    layer_names: Sequence[str],
+    x: np.ndarray,
+    expected: dict[str, np.ndarray],
+    logits: np.ndarray,
+) -> str:
+    """Runs layer by layer and describes the first tensor that differs, in one line."""
+    ops = {op.name: op for op in graph.ops}
+    for name, value in zip(layer_names, network.layer_outputs(x), strict=True):
+        wanted = expected[ops[name].output]
+        if not same_bits(value.reshape(wanted.shape), wanted):
+            return f"layer {name} ({ops[name].kind}) differs from the integer reference: {_difference(value, wanted)}"
+    found = _difference(logits, expected[graph.output])
+    return f"every layer alone equals the integer reference, but the whole network does not: {found}"
+
+
+def _difference(value: np.ndarray, wanted: np.ndarray) -> str:
+    value = value.reshape(wanted.shape)
+    wrong = np.argwhere(value != wanted)
+    if not len(wrong):
+        return "equal values with other bits"
+    place = tuple(int(i) for i in wrong[0])
+    where = ", ".join(map(str, place))
+    return f"{len(wrong)} of {wanted.size} values, the first at ({where}) is {value[place]}, expected {wanted[place]}"
