@@ -224,3 +224,12 @@ def _checked_size(size: object) -> tuple[int, int]:
     if len(pair) != 2 or not all(_is_int(side) and low <= side <= high for side in pair):
         raise OptionError("input size", size, f"expected H and W, each a whole number from {low} to {high} pixels")
     return int(pair[0]), int(pair[1])
+
+
+def parse_input_size(text: str) -> tuple[int, int]:
+    """(H, W) from a command line's "224" or "480x640". Raises OptionError for other text or sizes out of range."""
+    parts = str(text).lower().split("x")
+    if len(parts) > 2 or not all(part.isascii() and part.isdigit() and len(part) <= 5 for part in parts):
+        raise OptionError("--input-size", text, "expected pixels, e.g. 224, or height x width, e.g. 480x640")
+    sides = [int(part) for part in parts]
+    return _checked_size(sides[0] if len(sides) == 1 else sides)

@@ -1,0 +1,179 @@
+"""`shufflec eval`: top-1, top-5 and the confusion matrix of a model on labelled images."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from shufflec.cli.console import JsonOption, emit_json, progress_bar, stdout_console
+from shufflec.errors import InputFileError, OptionError
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from shufflec.data.preprocessing import Preprocessing
+    from shufflec.training.evaluate import Metrics, Predict
+
+# A confusion matrix of more classes would not fit a terminal; the JSON always has it.
+_MOST_CLASSES_SHOWN = 20
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What is evaluated: a function from inputs to logits, and what it needs.
+
+    title: the network in words. engine: what computes the logits. random_weights: the network is untrained.
+    """
+
+    title: str
+    engine: str
+    predict: Predict
+    preprocessing: Preprocessing
+    class_names: list[str]
+    random_weights: bool
+
+
+def eval_command(
+    model: Annotated[
+        Path, typer.Argument(metavar="MODEL|BUNDLE", help="A .safetensors checkpoint, a .onnx model, or a bundle.")
+    ],
+    data: Annotated[str, typer.Option(metavar="digits|DIR|FILE.npz", help="Labelled images.")],
+    split: Annotated[str, typer.Option(metavar="train|test", help="Which part of them.")] = "test",
+    rpc: Annotated[
+        str | None, typer.Option(metavar="HOST:PORT", help="Run a bundle on the device at this RPC server.")
+    ] = None,
+    batch_size: Annotated[int, typer.Option(help="Images at a time.")] = 64,
+    json: JsonOption = False,
+) -> None:
+    """Measure a model's accuracy on labelled images it was not trained on.
+
+    Examples:
+
+        shufflec eval model.safetensors --data digits
+
+        shufflec eval rasp4-bundle --data photos/ --rpc 192.168.1.20:9090
+    """
+    from shufflec.data.datasets import check_classes, open_dataset
+    from shufflec.training.evaluate import evaluate
+
+    with open_subject(model, rpc) as subject:
+        dataset = open_dataset(data, split)
+        check_classes(data, dataset, subject.class_names)
+        with progress_bar() as bar:
+            task = bar.add_task("evaluate", total=len(dataset), note="")
+            metrics = evaluate(
+                subject.predict,
+                dataset,
+                subject.preprocessing,
+                batch_size,
+                lambda done, total: bar.update(task, completed=done, total=total),
+            )
+    if json:
+        emit_json(_result(model, subject, data, split, metrics))
+    else:
+        _show(subject, data, split, metrics)
+
+
+@contextmanager
+def open_subject(path: Path, rpc: str | None) -> Iterator[Subject]:
+    """Opens a model of any kind for evaluation; devices are released at the end of the block.
+
+    Raises InputFileError for a path that is none of them, OptionError for --rpc with a model that is not compiled.
+    """
+    if rpc is not None and not path.is_dir():
+        raise OptionError("--rpc", rpc, "is for bundles; compile the model first, with `shufflec compile`")
+    if path.suffix == ".safetensors":
+        yield _open_checkpoint(path)
+    elif path.suffix == ".onnx":
+        yield _open_onnx(path)
+    else:
+        problem = "is none of these" if path.exists() else "no such file"
+        raise InputFileError(path, problem, "expected a .safetensors checkpoint or a .onnx model")
+
+
+def _open_checkpoint(path: Path) -> Subject:
+    from shufflec.models.checkpoint import load_checkpoint
+    from shufflec.training.evaluate import torch_predict
+
+    checkpoint = load_checkpoint(path)
+    return Subject(
+        title=str(checkpoint.architecture),
+        engine="float, torch",
+        predict=torch_predict(checkpoint.build()),
+        preprocessing=checkpoint.preprocessing,
+        class_names=checkpoint.class_names,
+        random_weights=checkpoint.random_weights,
+    )
+
+
+def _open_onnx(path: Path) -> Subject:
+    from shufflec.data.preprocessing import Preprocessing
+    from shufflec.models.architecture import Architecture
+    from shufflec.quantize.accuracy import predictor
+    from shufflec.quantize.inspect import load_onnx, model_kind
+    from shufflec.quantize.model_info import read_model_info
+
+    model = load_onnx(path)
+    info = read_model_info(model)
+    if not info:
+        hint = "quantize it first: `shufflec quantize` writes them into its result"
+        raise InputFileError(path, "does not say its preprocessing and class names", hint)
+    described = info["architecture"]
+    return Subject(
+        title=str(Architecture.from_dict(described)) if described else path.name,
+        engine="float, ONNX Runtime" if model_kind(model) == "float" else "int8 (QDQ), ONNX Runtime",
+        predict=predictor(model),
+        preprocessing=Preprocessing.from_dict(info["preprocessing"]),
+        class_names=info["class_names"],
+        random_weights=info["random_weights"],
+    )
+
+
+def _result(model: Path, subject: Subject, data: str, split: str, metrics: Metrics) -> dict[str, object]:
+    return {
+        "model": str(model),
+        "network": subject.title,
+        "engine": subject.engine,
+        "random_weights": subject.random_weights,
+        "data": data,
+        "split": split,
+        "class_names": subject.class_names,
+        **metrics.to_dict(),
+    }
+
+
+def _show(subject: Subject, data: str, split: str, metrics: Metrics) -> None:
+    console = stdout_console()
+    untrained = ", random weights" if subject.random_weights else ""
+    console.print(f"{subject.title} ({subject.engine}{untrained})", markup=False)
+    console.print(f"{metrics.count} {split} images of {data}", markup=False)
+    console.print(f"Top-1 {metrics.top1:.2%}, top-5 {metrics.top5:.2%}")
+    if len(subject.class_names) <= _MOST_CLASSES_SHOWN:
+        console.print(_confusion_table(subject.class_names, metrics))
+    else:
+        console.print(f"--json has the confusion matrix of the {len(subject.class_names)} classes.")
+
+
+def _confusion_table(class_names: list[str], metrics: Metrics) -> Table:
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(title="Confusion: true class down, predicted class across", title_justify="left")
+    table.add_column("", no_wrap=True)
+    for name in class_names:
+        table.add_column(Text(name), justify="right", no_wrap=True)
+    for true, (name, row) in enumerate(zip(class_names, metrics.confusion, strict=True)):
+        cells = [Text(str(count), _style(true == predicted, count)) for predicted, count in enumerate(row)]
+        table.add_row(Text(name), *cells)
+    return table
+
+
+def _style(on_diagonal: bool, count: int) -> str:
+    if count == 0:
+        return "dim"
+    return "green" if on_diagonal else "bold red"

@@ -1,0 +1,98 @@
+"""One training run from the names of its data and its output: defaults, resuming, and the checkpoint on disk."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from shufflec.data.datasets import Dataset, open_dataset
+from shufflec.data.preprocessing import Preprocessing, variant_preprocessing
+from shufflec.errors import OptionError
+from shufflec.files import write_errors
+from shufflec.models.architecture import Architecture
+from shufflec.models.checkpoint import Checkpoint, save_checkpoint
+from shufflec.training.recipe import Recipe
+from shufflec.training.resume import state_path
+from shufflec.training.train import TrainingProgress, train
+
+DIGITS_INPUT = (32, 32)
+DEFAULT_INPUT = (224, 224)
+
+
+@dataclass(frozen=True)
+class TrainingJob:
+    """What `shufflec train` was asked for. None stands for the default that fits the data.
+
+    data: see open_dataset. input_size: 32x32 for the digits, else 224x224. crop_fraction: 1 for the digits and .npz
+    files, whose images are cut out already, else the 0.875 of the published models.
+    """
+
+    groups: int
+    scale: float = 0.25
+    variant: str = "paper"
+    data: str = "digits"
+    input_size: tuple[int, int] | None = None
+    crop_fraction: float | None = None
+    recipe: Recipe = field(default_factory=Recipe)
+    seed: int = 0
+
+    def with_recipe(self, recipe: Recipe) -> TrainingJob:
+        return replace(self, recipe=recipe)
+
+    @property
+    def resolved_input(self) -> tuple[int, int]:
+        """(H, W) of the network's input."""
+        return self.input_size or (DIGITS_INPUT if self.data == "digits" else DEFAULT_INPUT)
+
+    def architecture(self, train_data: Dataset) -> Architecture:
+        """The network to train, with as many classes as the data has."""
+        return Architecture(self.groups, self.scale, self.variant, len(train_data.class_names), self.resolved_input)
+
+    def preprocessing(self, arch: Architecture) -> Preprocessing:
+        """Colours as the variant's published models take them."""
+        cut_out = self.data == "digits" or self.data.endswith(".npz")
+        fraction = self.crop_fraction or (1.0 if cut_out else 0.875)
+        return replace(variant_preprocessing(self.variant, arch.input_size), crop_fraction=fraction)
+
+    @property
+    def data_name(self) -> str:
+        """The data's name for the checkpoint: without its folder, so that equal runs give equal bytes."""
+        return Path(self.data).name
+
+    @property
+    def default_output(self) -> Path:
+        """A file in the current folder that tells groups, scale, variant and data."""
+        variant = "" if self.variant == "paper" else f"_{self.variant}"
+        data = Path(self.data).stem if self.data.endswith(".npz") else self.data_name
+        return Path(f"shufflenet_v1_g{self.groups}_x{self.scale:g}{variant}_{data or 'data'}.safetensors")
+
+
+def run_job(
+    job: TrainingJob,
+    output: Path,
+    resume: bool | None = None,
+    progress: Callable[[TrainingProgress], None] | None = None,
+) -> Checkpoint:
+    """Trains, writes the checkpoint to `output`, then removes the state that served for resuming.
+
+    resume: None goes on with an interrupted run if there is one, True insists on one, False starts over.
+    Raises what open_dataset, train and save_checkpoint raise, and OptionError for --resume without anything to resume.
+    """
+    state_file = state_path(output)
+    if resume and not state_file.exists():
+        raise OptionError("--resume", output, f"there is no interrupted run to go on with ({state_file} is missing)")
+    train_data, test_data = open_dataset(job.data, "train"), open_dataset(job.data, "test")
+    arch = job.architecture(train_data)
+    preprocessing = job.preprocessing(arch)
+    if resume is False:
+        with write_errors(state_file):
+            state_file.unlink(missing_ok=True)
+    checkpoint = train(
+        arch, preprocessing, train_data, test_data, job.recipe, job.seed, state_file=state_file, progress=progress
+    )
+    checkpoint.recipe["data"] = job.data_name
+    save_checkpoint(output, checkpoint)
+    with write_errors(state_file):
+        state_file.unlink(missing_ok=True)
+    return checkpoint
