@@ -38,6 +38,10 @@ def _number(value: object) -> str:
 
 
 def svg(width: float, height: float, label: str, *children: object) -> Markup:
-    """An <svg> that scales to the width it is given; label is its text for screen readers."""
+    """An <svg> that scales to the width it is given and scrolls where that is too little.
+
+    label: its text for screen readers.
+    """
     box = f"0 0 {_number(float(width))} {_number(float(height))}"
-    return element("svg", *children, viewBox=box, role="img", aria_label=label)
+    drawing = element("svg", *children, viewBox=box, role="img", aria_label=label)
+    return element("div", drawing, class_="scroll")

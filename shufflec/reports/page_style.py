@@ -78,6 +78,7 @@ svg .bad-ink{fill:var(--bad)}
 svg .good-ink{fill:var(--good)}
 svg .peak{stroke:var(--ink);stroke-dasharray:5 4}
 .scroll{overflow-x:auto}
+.scroll svg{min-width:720px}
 table{border-collapse:collapse;font-size:13px;width:100%;font-variant-numeric:tabular-nums}
 th,td{text-align:left;padding:4px 14px 4px 0;border-bottom:1px solid var(--grid);white-space:nowrap}
 th.n,td.n{text-align:right}
@@ -90,6 +91,7 @@ dl{display:grid;grid-template-columns:minmax(110px,max-content) 1fr;gap:4px 18px
 dt{color:var(--soft)}
 dd{margin:0}
 footer{margin-top:24px;color:var(--soft);font-size:13px}
+@media (max-width:600px){.figures{grid-template-columns:1fr 1fr}}
 @media print{body{background:#fff}.card,.figure{break-inside:avoid}}
 """
 

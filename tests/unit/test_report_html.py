@@ -65,6 +65,9 @@ def test_the_page_shows_every_layer_tensor_and_figure():
 def test_cost_figures_are_labelled_wherever_they_stand():
     simulated = html.render(example_report())
     assert simulated.count(">simulated</span>") == 4  # the heading, layers, classes, method
+    assert simulated.count("simulated, one inference") == 2  # time and instructions
+    assert "simulated: one instruction a cycle" in simulated
+    assert "time, simulated" in simulated
     assert "measured" not in simulated
     report = example_report()
     measured = html.render(replace(report, cost=replace(report.cost, kind="measured")))

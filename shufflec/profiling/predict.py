@@ -1,0 +1,52 @@
+"""A bundle's network as a function from inputs to logits, on a device or by the integer reference."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import numpy as np
+
+from shufflec.backends.bundle import Bundle
+from shufflec.devices.session import connect
+from shufflec.ir import reference
+from shufflec.ir.graph import Graph
+from shufflec.profiling.remote_network import RemoteNetwork
+
+Predict = Callable[[np.ndarray], np.ndarray]
+
+
+def one_by_one(predict: Predict) -> Predict:
+    """Turns a function of one input, float32 (1, 3, H, W), into one of a batch: float32 [N, 3, H, W] -> [N, classes]."""
+    return lambda inputs: np.concatenate([predict(x[None]) for x in inputs])
+
+
+def reference_predict(graph: Graph) -> Predict:
+    """Logits by the NumPy integer reference, which compiled code equals bit for bit."""
+    return one_by_one(lambda x: reference.predict(graph, x))
+
+
+def softmax(logits: np.ndarray) -> np.ndarray:
+    """Scores float64 along the last axis; they add up to 1."""
+    shifted = np.exp(np.asarray(logits, np.float64) - np.max(logits, axis=-1, keepdims=True))
+    return shifted / shifted.sum(axis=-1, keepdims=True)
+
+
+def top_classes(logits: np.ndarray, count: int) -> list[tuple[int, float]]:
+    """The `count` best classes of logits (1, classes) with their scores, best first; of equal ones the first class."""
+    scores = softmax(logits.reshape(-1))
+    order = np.argsort(-scores, kind="stable")[:count]
+    return [(int(i), float(scores[i])) for i in order]
+
+
+@contextmanager
+def open_predictor(bundle: Bundle, address: str | None, key: str, timeout_s: float) -> Iterator[tuple[Predict, str]]:
+    """What computes a bundle's logits, and its name: the device at address "host:port", else the integer reference.
+
+    Raises DeviceError when the device cannot be reached or the connection is lost.
+    """
+    if address is None:
+        yield reference_predict(bundle.graph()), "integer reference"
+        return
+    with connect(address, key=key, timeout_s=timeout_s) as session:
+        yield one_by_one(RemoteNetwork(bundle, session).run), f"compiled code on {address}"
