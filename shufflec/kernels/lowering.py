@@ -35,7 +35,11 @@ def lower(function: tirx.PrimFunc, symbol: str, target: tvm.target.Target, hand_
     module = tvm.IRModule({symbol: function.with_attr("global_symbol", symbol)})
     passes = [tirx.transform.BindTarget(target), tirx.transform.FlattenBuffer(), tirx.transform.NarrowDataType(32)]
     if not hand_shaped:
-        passes += [tirx.transform.StmtSimplify(), s_tir.transform.RenormalizeSplitPattern(), tirx.transform.RemoveNoOp()]
+        passes += [
+            tirx.transform.StmtSimplify(),
+            s_tir.transform.RenormalizeSplitPattern(),
+            tirx.transform.RemoveNoOp(),
+        ]
     module = tvm.transform.Sequential(passes)(module)
     module = tvm.IRModule({symbol: _unpacked(module[symbol])})
     return tirx.transform.LowerIntrin()(module)

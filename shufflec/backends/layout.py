@@ -1,0 +1,187 @@
+"""From the integer graph to a program: which kernel calls, over which buffers.
+
+- A windowed operator with padding gets a `pad` step in front; the first convolution's border is written by
+  `quantize` itself.
+- A concat is one buffer that its producers write slices of; only a producer whose tensor someone else reads as well
+  is followed by a copy.
+- A layer's buffers all stay live for the whole layer, so that a layer can be repeated with the same result.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from shufflec.backends import workloads
+from shufflec.backends.program import Buffer, Layer, Program, Step, View
+from shufflec.ir.graph import Graph, Op
+from shufflec.kernels.kernel import ALIGNMENT, Kernel, Packed, Workload
+
+#: Kinds whose kernels can write a channel slice of a wider buffer.
+WRITES_SLICES = (
+    "conv2d", "depthwise_conv2d", "max_pool2d", "avg_pool2d", "add", "requantize", "channel_shuffle",
+)  # fmt: skip
+
+#: Threads that may work on one step at most; each has a scratch of its own.
+MAX_TASKS = 16
+
+
+def lay_out(graph: Graph, isa: str, choose: Callable[[Workload], Kernel]) -> Program:
+    """Lays a graph out for an ISA. choose: the kernel of a workload."""
+    builder = _Builder(graph, isa, choose)
+    for op in graph.ops:
+        builder.add(op)
+    output_shape = graph.tensors[graph.output].shape
+    return Program(
+        tuple(builder.layers),
+        builder.buffers(),
+        tuple(graph.tensors[graph.input].shape),
+        (1, output_shape[-1]),
+    )
+
+
+def slices_of_concats(graph: Graph) -> dict[str, tuple[str, int]]:
+    """Tensors that their producers write straight into a concat: name -> (concat's tensor, first channel)."""
+    producer = {op.output: op for op in graph.ops}
+    found: dict[str, tuple[str, int]] = {}
+    for op in graph.ops:
+        if op.kind != "concat":
+            continue
+        first = 0
+        for name in op.inputs:
+            source = producer[name]
+            if len(graph.consumers(name)) == 1 and op.inputs.count(name) == 1 and source.kind in WRITES_SLICES:
+                found[name] = (op.output, first)
+            first += graph.tensors[name].shape[2]
+    return found
+
+
+@dataclass
+class _Builder:
+    graph: Graph
+    isa: str
+    choose: Callable[[Workload], Kernel]
+    layers: list[Layer] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self._kernels: dict[Workload, Kernel] = {}
+        self._slices = slices_of_concats(self.graph)
+        self._views: dict[str, View] = {}
+        self._sizes: dict[str, int] = {}
+        self._touched: dict[str, list[int]] = {}
+        self._bordered: dict[str, View] = {}
+
+    def add(self, op: Op) -> None:
+        """Appends the layer of one operator; a concat that is written in place has none."""
+        special = {"quantize": self._quantize, "concat": self._concat, "dequantize": self._dequantize}
+        steps, output = special.get(op.kind, self._plain)(op)
+        if not steps:
+            return
+        for step in steps:
+            for view in (*step.inputs, step.output):
+                if view is not None:
+                    self._touch(view.buffer)
+            if step.scratch is not None:
+                self._touch(step.scratch)
+        self.layers.append(Layer(op.name, op.kind, tuple(steps), output, self.graph.macs(op)))
+
+    def buffers(self) -> dict[str, Buffer]:
+        """All buffers with the layers they live from and to."""
+        return {
+            name: Buffer(name, size, min(self._touched[name]), max(self._touched[name]))
+            for name, size in self._sizes.items()
+        }
+
+    def _touch(self, buffer: str) -> None:
+        self._touched.setdefault(buffer, []).append(len(self.layers))
+
+    def _kernel(self, workload: Workload) -> Kernel:
+        if workload not in self._kernels:
+            self._kernels[workload] = self.choose(workload)
+        return self._kernels[workload]
+
+    def _dense(self, tensor: str, shape: tuple[int, int, int], dtype: str = "int8") -> View:
+        """A new buffer that holds just this tensor."""
+        item = 4 if dtype == "int32" else 1
+        view = View(tensor, tensor, 0, shape, shape[2] * item, shape[1], dtype)
+        self._sizes[tensor] = view.nbytes
+        return view
+
+    def _place(self, tensor: str) -> View:
+        """Where a tensor is written: a buffer of its own, or its slice of a concat's buffer."""
+        if tensor not in self._views:
+            spec = self.graph.tensors[tensor]
+            if tensor in self._slices:
+                whole, first = self._slices[tensor]
+                outer = self._place(whole)
+                self._views[tensor] = View(tensor, outer.buffer, first, spec.shape, outer.pitch, outer.row)
+            else:
+                self._views[tensor] = self._dense(tensor, spec.shape, spec.dtype)
+        return self._views[tensor]
+
+    def _step(
+        self, name: str, workload: Workload, constants: dict, inputs: tuple[View, ...], output: View | None
+    ) -> Step:
+        kernel = self._kernel(workload)
+        scratch = None
+        if kernel.scratch_bytes:
+            scratch = f"{name}.scratch"
+            self._sizes[scratch] = -(-kernel.scratch_bytes // ALIGNMENT) * ALIGNMENT * MAX_TASKS
+        packed = kernel.pack(constants) if constants else Packed()
+        return Step(name, kernel, packed, inputs, output, scratch)
+
+    def _quantize(self, op: Op) -> tuple[list[Step], View]:
+        shape = self._plane(op)
+        consumers = self.graph.consumers(op.output)
+        pad = (0, 0, 0, 0)
+        if len(consumers) == 1 and consumers[0].kind in workloads.WINDOWED:
+            consumer = consumers[0]
+            if workloads.pad_fill(consumer) == op.attrs["zero_point"]:
+                pad = workloads.window(consumer)[2]
+        top, left, bottom, right = pad
+        whole_shape = (shape[0] + top + bottom, shape[1] + left + right, shape[2])
+        whole = self._dense(op.output, whole_shape)
+        if any(pad):
+            self._bordered[op.output] = whole
+        offset = (top * whole.row + left) * whole.pitch
+        self._views[op.output] = View(op.output, whole.buffer, offset, shape, whole.pitch, whole.row)
+        workload = workloads.quantize_workload(self.isa, op, shape, pad)
+        return [self._step(op.name, workload, {}, (), whole)], self._views[op.output]
+
+    def _plane(self, op: Op) -> tuple[int, int, int]:
+        return self.graph.tensors[op.output].shape
+
+    def _concat(self, op: Op) -> tuple[list[Step], View]:
+        output = self._place(op.output)
+        steps, first = [], 0
+        for name in op.inputs:
+            shape = self.graph.tensors[name].shape
+            if name not in self._slices:
+                slot = View(op.output, output.buffer, output.offset + first, shape, output.pitch, output.row)
+                workload = workloads.copy_workload(self.isa, shape, output.pitch)
+                steps.append(self._step(f"{op.name}.copy{len(steps)}", workload, {}, (self._views[name],), slot))
+            first += shape[2]
+        return steps, output
+
+    def _dequantize(self, op: Op) -> tuple[list[Step], View]:
+        workload = workloads.dequantize_workload(self.isa, self.graph, op)
+        source = self._views[op.inputs[0]]
+        channels = source.shape[2]
+        output = View(op.output, "", 0, (1, 1, channels), 4 * channels, 1, "float32")
+        return [self._step(op.name, workload, op.constants, (source,), None)], output
+
+    def _plain(self, op: Op) -> tuple[list[Step], View]:
+        steps = []
+        inputs = [self._views[name] for name in op.inputs]
+        if op.kind in workloads.WINDOWED and any(workloads.window(op)[2]):
+            source = inputs[0]
+            if source.tensor in self._bordered:
+                inputs[0] = self._bordered[source.tensor]
+            else:
+                inputs[0] = self._dense(f"{op.name}.padded", workloads.padded_shape(op, source.shape))
+                workload = workloads.pad_workload(self.isa, op, source.shape)
+                steps.append(self._step(f"{op.name}.pad", workload, op.constants, (source,), inputs[0]))
+        output = self._place(op.output)
+        workload = workloads.op_workload(self.isa, self.graph, op, output.pitch)
+        steps.append(self._step(op.name, workload, op.constants, tuple(inputs), output))
+        return steps, output

@@ -1,0 +1,162 @@
+"""From an operator of the graph to the workload of its kernel: one small function a kind."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from shufflec.ir.graph import Graph, Op
+from shufflec.kernels.kernel import Workload
+
+REQUANT = ("shift", "fraction", "clamp_min", "clamp_max")
+WINDOWED = ("conv2d", "depthwise_conv2d", "max_pool2d", "avg_pool2d")
+Shape = tuple[int, int, int]
+
+
+def window(op: Op) -> tuple[tuple[int, int], tuple[int, int], tuple[int, int, int, int]]:
+    """(kernel, stride, pad) of a windowed operator."""
+    kernel = op.attrs["kernel"] if "kernel" in op.attrs else op.constants["weight"].shape[1:3]
+    return tuple(map(int, kernel)), tuple(op.attrs["stride"]), tuple(op.attrs["pad"])
+
+
+def padded_shape(op: Op, shape: Shape) -> Shape:
+    """Shape of an operator's input with its padding."""
+    if op.kind not in WINDOWED:
+        return shape
+    top, left, bottom, right = window(op)[2]
+    return shape[0] + top + bottom, shape[1] + left + right, shape[2]
+
+
+def pad_fill(op: Op) -> int | None:
+    """The byte that surrounds a windowed operator's input; None when each channel has its own."""
+    if op.kind == "max_pool2d":
+        return -128
+    if op.kind == "avg_pool2d":
+        return int(op.attrs["zero_point"])
+    values = np.unique(op.constants["pad_value"])
+    return int(values[0]) if len(values) == 1 else None
+
+
+def pad_workload(isa: str, op: Op, shape: Shape) -> Workload:
+    """The `pad` step in front of a windowed operator; shape: the unpadded input's."""
+    height, width, channels = shape
+    return Workload.of("pad", isa, height=height, width=width, channels=channels, pad=window(op)[2], value=pad_fill(op))
+
+
+def copy_workload(isa: str, shape: Shape, out_pitch: int) -> Workload:
+    """A copy into a slice of a concat."""
+    height, width, channels = shape
+    return Workload.of("copy", isa, height=height, width=width, channels=channels, out_pitch=out_pitch, out_row=width)
+
+
+def quantize_workload(isa: str, op: Op, shape: Shape, pad: tuple[int, int, int, int]) -> Workload:
+    """The input's quantization, which writes the border `pad` of the first convolution itself."""
+    height, width, channels = shape
+    scale = float(op.attrs["scale"]).hex()
+    return Workload.of(
+        "quantize", isa, height=height, width=width, channels=channels, scale=scale,
+        zero_point=op.attrs["zero_point"], pad=pad,
+    )  # fmt: skip
+
+
+def dequantize_workload(isa: str, graph: Graph, op: Op) -> Workload:
+    """The network's float32 output."""
+    source = graph.tensors[op.inputs[0]]
+    zero_point = op.attrs["zero_point"]
+    return Workload.of("dequantize", isa, channels=source.shape[2], in_dtype=source.dtype, zero_point=zero_point)
+
+
+def op_workload(isa: str, graph: Graph, op: Op, out_pitch: int) -> Workload:
+    """The workload of an operator between quantize and dequantize, concat excepted.
+
+    out_pitch: bytes from an output pixel to the next.
+    """
+    in_shape = graph.tensors[op.inputs[0]].shape
+    out_shape = graph.tensors[op.output].shape
+    params = _BUILDERS[op.kind](op, in_shape, out_shape)
+    if op.kind not in ("global_avg_pool", "dense"):
+        params |= {"out_pitch": out_pitch, "out_row": out_shape[1]}
+    return Workload.of(op.kind, isa, **params)
+
+
+def _requant(op: Op) -> dict:
+    return {name: op.attrs[name] for name in REQUANT}
+
+
+def _has_accumulator_bias(op: Op) -> bool:
+    return bool(np.any(op.constants["accumulator_bias"]))
+
+
+def _windowed(op: Op, in_shape: Shape, out_shape: Shape) -> dict:
+    kernel, stride, _ = window(op)
+    in_height, in_width, _ = padded_shape(op, in_shape)
+    return {
+        "height": out_shape[0], "width": out_shape[1], "in_height": in_height, "in_width": in_width,
+        "kernel": kernel, "stride": stride,
+    }  # fmt: skip
+
+
+def _conv2d(op: Op, in_shape: Shape, out_shape: Shape) -> dict:
+    params = _windowed(op, in_shape, out_shape)
+    if params["kernel"] == (1, 1) and params["stride"] == (1, 1) and not any(op.attrs["pad"]):
+        params = {"height": out_shape[0], "width": out_shape[1]}
+    residual = op.attrs.get("residual_multiplier", 0) if len(op.inputs) == 2 else 0
+    return params | _requant(op) | {
+        "in_channels": in_shape[2], "out_channels": out_shape[2], "groups": op.attrs["groups"],
+        "residual_multiplier": residual, "accumulator_bias": _has_accumulator_bias(op),
+        "shuffle_rows": op.attrs.get("shuffle_rows", 1),
+    }  # fmt: skip
+
+
+def _depthwise(op: Op, in_shape: Shape, out_shape: Shape) -> dict:
+    params = _windowed(op, in_shape, out_shape) | _requant(op)
+    return params | {"channels": out_shape[2], "accumulator_bias": _has_accumulator_bias(op)}
+
+
+def _max_pool(op: Op, in_shape: Shape, out_shape: Shape) -> dict:
+    return _windowed(op, in_shape, out_shape) | {"channels": out_shape[2]}
+
+
+def _avg_pool(op: Op, in_shape: Shape, out_shape: Shape) -> dict:
+    table = np.unique(op.constants["multiplier"])
+    names = ("zero_point", "out_zero_point", "fraction", "clamp_min", "clamp_max")
+    uniform = int(table[0]) if len(table) == 1 else 0
+    return (
+        _windowed(op, in_shape, out_shape)
+        | {name: op.attrs[name] for name in names}
+        | {"channels": out_shape[2], "uniform_multiplier": uniform}
+    )
+
+
+def _global_avg_pool(op: Op, in_shape: Shape, out_shape: Shape) -> dict:
+    values = {name: int(op.constants[name][0]) for name in ("multiplier", "bias", "accumulator_bias")}
+    height, width, channels = in_shape
+    plane = {"height": height, "width": width, "channels": channels, "zero_point": op.attrs["zero_point"]}
+    return plane | _requant(op) | values
+
+
+def _dense(op: Op, in_shape: Shape, out_shape: Shape) -> dict:
+    return {"in_channels": int(np.prod(in_shape)), "out_channels": out_shape[2]}
+
+
+def _weighted_sum(op: Op, in_shape: Shape, out_shape: Shape) -> dict:
+    names = ("multipliers", "bias", "fraction", "clamp_min", "clamp_max")
+    height, width, channels = out_shape
+    return {"height": height, "width": width, "channels": channels} | {name: op.attrs[name] for name in names}
+
+
+def _channel_shuffle(op: Op, in_shape: Shape, out_shape: Shape) -> dict:
+    height, width, channels = out_shape
+    return {"height": height, "width": width, "channels": channels, "rows": op.attrs["rows"]}
+
+
+_BUILDERS = {
+    "conv2d": _conv2d,
+    "depthwise_conv2d": _depthwise,
+    "max_pool2d": _max_pool,
+    "avg_pool2d": _avg_pool,
+    "global_avg_pool": _global_avg_pool,
+    "dense": _dense,
+    "add": _weighted_sum,
+    "requantize": _weighted_sum,
+    "channel_shuffle": _channel_shuffle,
+}
