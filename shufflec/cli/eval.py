@@ -47,6 +47,8 @@ def eval_command(
     rpc: Annotated[
         str | None, typer.Option(metavar="HOST:PORT", help="Run a bundle on the device at this RPC server.")
     ] = None,
+    key: Annotated[str, typer.Option(help="Key of that server, if it has one.")] = "",
+    timeout: Annotated[float, typer.Option(min=1, help="Seconds that the device may take for one answer.")] = 120.0,
     batch_size: Annotated[int, typer.Option(help="Images at a time.")] = 64,
     json: JsonOption = False,
 ) -> None:
@@ -61,7 +63,7 @@ def eval_command(
     from shufflec.data.datasets import check_classes, open_dataset
     from shufflec.training.evaluate import evaluate
 
-    with open_subject(model, rpc) as subject:
+    with open_subject(model, rpc, key, timeout) as subject:
         dataset = open_dataset(data, split)
         check_classes(data, dataset, subject.class_names)
         with progress_bar() as bar:
@@ -80,9 +82,10 @@ def eval_command(
 
 
 @contextmanager
-def open_subject(path: Path, rpc: str | None) -> Iterator[Subject]:
+def open_subject(path: Path, rpc: str | None, key: str = "", timeout_s: float = 120.0) -> Iterator[Subject]:
     """Opens a model of any kind for evaluation; devices are released at the end of the block.
 
+    A bundle runs on the device at rpc; without one, by the integer reference, which compiled code equals.
     Raises InputFileError for a path that is none of them, OptionError for --rpc with a model that is not compiled.
     """
     if rpc is not None and not path.is_dir():
@@ -91,9 +94,12 @@ def open_subject(path: Path, rpc: str | None) -> Iterator[Subject]:
         yield _open_checkpoint(path)
     elif path.suffix == ".onnx":
         yield _open_onnx(path)
+    elif path.is_dir():
+        with _open_bundle(path, rpc, key, timeout_s) as subject:
+            yield subject
     else:
         problem = "is none of these" if path.exists() else "no such file"
-        raise InputFileError(path, problem, "expected a .safetensors checkpoint or a .onnx model")
+        raise InputFileError(path, problem, "expected a .safetensors checkpoint, a .onnx model or a bundle")
 
 
 def _open_checkpoint(path: Path) -> Subject:
@@ -132,6 +138,23 @@ def _open_onnx(path: Path) -> Subject:
         class_names=info["class_names"],
         random_weights=info["random_weights"],
     )
+
+
+@contextmanager
+def _open_bundle(path: Path, rpc: str | None, key: str, timeout_s: float) -> Iterator[Subject]:
+    from shufflec.backends.bundle import open_bundle
+    from shufflec.profiling.predict import open_predictor
+
+    bundle = open_bundle(path)
+    with open_predictor(bundle, rpc, key, timeout_s) as (predict, engine):
+        yield Subject(
+            title=bundle.title,
+            engine=f"int8, {engine}",
+            predict=predict,
+            preprocessing=bundle.preprocessing,
+            class_names=bundle.class_names,
+            random_weights=bundle.random_weights,
+        )
 
 
 def _result(model: Path, subject: Subject, data: str, split: str, metrics: Metrics) -> dict[str, object]:

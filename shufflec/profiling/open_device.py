@@ -8,7 +8,19 @@ from contextlib import contextmanager
 from shufflec.devices.session import Session, connect
 from shufflec.devices.stock_server import stock_server
 from shufflec.devices.virtual_pi import virtual_pi
+from shufflec.profiling.threads import set_device_threads
 from shufflec.targets.target import Target
+
+CONNECT_TIMEOUT_S = 10.0
+CALL_TIMEOUT_S = 120.0
+
+
+def connect_device(address: str, key: str = "", timeout_s: float = CALL_TIMEOUT_S) -> Session:
+    """A session with the server at "host:port" whose every call may take timeout_s seconds.
+
+    Raises OptionError for a bad address and DeviceError when the server cannot be reached.
+    """
+    return connect(address, key=key, timeout_s=min(timeout_s, CONNECT_TIMEOUT_S), call_timeout_s=timeout_s)
 
 
 @contextmanager
@@ -17,24 +29,26 @@ def open_device(
     address: str | None = None,
     key: str = "",
     threads: int | None = None,
-    timeout_s: float = 60.0,
+    timeout_s: float = CALL_TIMEOUT_S,
     say: Callable[[str], None] = lambda _: None,
 ) -> Iterator[Session]:
     """Connects to address "host:port"; without one, starts the target's virtual board, or for the host target TVM's
     own RPC server on this machine, on the loopback interface, and stops it at the end of the block.
 
-    threads: of the device's pool; None leaves a given device as it is and starts one with 1. say: told what is
-    started. Raises DeviceError, ToolMissingError (no emulator) or OptionError (more threads than cores).
+    threads: of the device's pool; None leaves a given device as it is and starts one with 1. say: told before
+    anything that takes time. Raises DeviceError, ToolMissingError (no emulator) or OptionError (more threads than
+    cores).
     """
     if address is not None:
-        with connect(address, key=key, timeout_s=timeout_s) as session:
+        with connect_device(address, key, timeout_s) as session:
             if threads is not None:
-                session.set_threads(threads)
+                set_device_threads(session, threads)
             yield session
         return
-    start = stock_server if target.family == "host" else virtual_pi
+    host = target.family == "host"
+    local_server = stock_server(threads or 1) if host else virtual_pi(target, threads or 1, say)
     with (
-        start(target, threads=threads or 1, say=say) as server,
-        connect(server.address, timeout_s=timeout_s) as session,
+        local_server as server,
+        connect_device(server.address, timeout_s=timeout_s) as session,
     ):
         yield session

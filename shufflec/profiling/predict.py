@@ -8,16 +8,16 @@ from contextlib import contextmanager
 import numpy as np
 
 from shufflec.backends.bundle import Bundle
-from shufflec.devices.session import connect
 from shufflec.ir import reference
 from shufflec.ir.graph import Graph
+from shufflec.profiling.open_device import connect_device
 from shufflec.profiling.remote_network import RemoteNetwork
 
 Predict = Callable[[np.ndarray], np.ndarray]
 
 
 def one_by_one(predict: Predict) -> Predict:
-    """Turns a function of one input, float32 (1, 3, H, W), into one of a batch: float32 [N, 3, H, W] -> [N, classes]."""
+    """Turns a function of one input, float32 (1, 3, H, W), into one of batches: [N, 3, H, W] -> [N, classes]."""
     return lambda inputs: np.concatenate([predict(x[None]) for x in inputs])
 
 
@@ -48,5 +48,5 @@ def open_predictor(bundle: Bundle, address: str | None, key: str, timeout_s: flo
     if address is None:
         yield reference_predict(bundle.graph()), "integer reference"
         return
-    with connect(address, key=key, timeout_s=timeout_s) as session:
+    with connect_device(address, key, timeout_s) as session:
         yield one_by_one(RemoteNetwork(bundle, session).run), f"compiled code on {address}"

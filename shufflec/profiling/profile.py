@@ -11,6 +11,7 @@ import numpy as np
 
 from shufflec.errors import OptionError
 from shufflec.profiling.remote_network import RemoteNetwork
+from shufflec.profiling.threads import device_threads
 from shufflec.profiling.verify import verify
 
 if TYPE_CHECKING:
@@ -109,7 +110,7 @@ def profile_bundle(
             )
         )
     figures = [_middle([one[i] for one in rounds]) for i in range(len(rounds[0]))]
-    return Profile(session.kind, session.threads, len(rounds), len(inputs), figures[0], tuple(figures[1:]))
+    return Profile(session.kind, device_threads(session), len(rounds), len(inputs), figures[0], tuple(figures[1:]))
 
 
 def _one_round(network: RemoteNetwork, x: np.ndarray, simulated: bool, advance: Callable[[int], None]) -> list[Figure]:

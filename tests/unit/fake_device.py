@@ -70,12 +70,12 @@ class FakeSession:
 
     address = "fake:1"
     cpu = tvm.cpu()
-    threads = 2
 
     def __init__(self, kind="simulated", wrong=(), wrong_whole=False, drop_after=None, milliseconds=(10, 1, 5, 3, 1)):
         self.kind = kind
         self.calls: list[str] = []
         self._wrong, self._wrong_whole, self._drop_after = wrong, wrong_whole, drop_after
+        self.remote = SimpleNamespace(get_function=lambda name: {"runtime.NumThreads": lambda: 2}[name])
         self._milliseconds, self._timed, self._tensors = milliseconds, 0, {}
 
     @contextmanager

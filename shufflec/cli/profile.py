@@ -1,0 +1,80 @@
+"""`shufflec profile`: what a bundle costs on a device, whole and layer by layer, after its outputs were checked."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from shufflec.cli.console import JsonOption, emit_json, progress_bar, stderr_console, stdout_console
+
+
+def profile_command(
+    bundle: Annotated[
+        Path | None,
+        typer.Argument(metavar="[BUNDLE]", help="A folder that `shufflec compile` wrote. Default: the newest one."),
+    ] = None,
+    rpc: Annotated[
+        str | None,
+        typer.Option(metavar="HOST:PORT", help="The device's RPC server. Default: a virtual board, started for this."),
+    ] = None,
+    key: Annotated[str, typer.Option(help="Key of the RPC server, if it has one.")] = "",
+    threads: Annotated[
+        int | None, typer.Option(help="Threads on the device. Default: 1, or as the server has it.")
+    ] = None,
+    inputs: Annotated[int, typer.Option(min=1, help="Inputs to check against the integer reference.")] = 4,
+    repeats: Annotated[int, typer.Option(min=1, help="Measurements on a real board; the median counts.")] = 7,
+    timeout: Annotated[float, typer.Option(min=1, help="Seconds that the device may take for one answer.")] = 120.0,
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", metavar="DIR", help="Where the reports go. Default: the bundle.")
+    ] = None,
+    json: JsonOption = False,
+) -> None:
+    """Profile a bundle on a device, over RPC: time and instructions of the network and of every layer.
+
+    The outputs are compared with the NumPy integer reference first, bit for bit; where they differ, the first wrong
+    layer is named and nothing is measured. Prints a table and writes report.json and report.html. Figures of a
+    virtual board are simulated and say so; a real board's are measured.
+
+    Examples:
+
+        shufflec profile
+
+        shufflec profile rasp4-bundle --rpc 192.168.1.20:9090 --threads 4
+    """
+    from shufflec.backends.bundle import latest_bundle, open_bundle
+    from shufflec.files import write_atomic
+    from shufflec.profiling.inputs import seeded_inputs
+    from shufflec.profiling.open_device import open_device
+    from shufflec.profiling.profile import profile_bundle
+    from shufflec.reports import html
+    from shufflec.reports.build import bundle_report
+    from shufflec.reports.terminal import print_report
+
+    notes = stderr_console()
+    path = bundle or latest_bundle()
+    if bundle is None:
+        notes.print(f"Profiling the newest bundle, {path}", markup=False)
+    opened = open_bundle(path)
+    folder = output or path
+    say = lambda words: notes.print(words, markup=False)  # noqa: E731
+    with open_device(opened.target, rpc, key, threads, timeout, say) as session, progress_bar() as bar:
+        task = bar.add_task("connecting", total=None, note="")
+        profile = profile_bundle(
+            opened,
+            session,
+            seeded_inputs(opened.preprocessing, inputs),
+            repeats,
+            lambda phase, done, total: bar.update(task, description=phase, completed=done, total=total),
+        )
+    report = bundle_report(opened, profile)
+    write_atomic(folder / "report.json", report.to_json())
+    write_atomic(folder / "report.html", html.render(report))
+    if json:
+        emit_json({"bundle": str(path), "report_json": str(folder / "report.json"),
+                   "report_html": str(folder / "report.html"), "report": report.to_dict()})  # fmt: skip
+        return
+    console = stdout_console()
+    print_report(console, report)
+    console.print(f"\nWrote {folder / 'report.json'} and {folder / 'report.html'}", markup=False)
