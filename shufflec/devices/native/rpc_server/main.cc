@@ -53,13 +53,16 @@ struct Client {
 
 volatile sig_atomic_t stop_requested = 0;
 void RequestStop(int) { stop_requested = 1; }
+void WakeUp(int) {}
 
-// No SA_RESTART: accept, poll and waitpid return with EINTR and the loop sees the request.
+// No SA_RESTART: accept and poll return with EINTR and their loops look at what happened.
 void InstallSignals() {
-  struct sigaction stop{};
+  struct sigaction stop{}, wake{};
   stop.sa_handler = RequestStop;
+  wake.sa_handler = WakeUp;
   sigaction(SIGTERM, &stop, nullptr);
   sigaction(SIGINT, &stop, nullptr);
+  sigaction(SIGCHLD, &wake, nullptr);
   signal(SIGPIPE, SIG_IGN);
 }
 
@@ -135,6 +138,24 @@ Client Accept(const Socket& listening, const std::string& key, Tracker* tracker)
   }
 }
 
+// Waits for the session's process and returns its status. Ends it when the server is asked to stop, and when the client
+// has gone while uploaded code still computes: nobody could use the result, and the next client waits.
+int WaitForSession(pid_t child, int client_fd) {
+  constexpr int kPollMs = 200, kGraceMs = 3000;
+  int status = 0, gone_ms = 0;
+  while (waitpid(child, &status, WNOHANG) == 0) {
+    pollfd client{client_fd, POLLRDHUP, 0};
+    bool gone = gone_ms > 0 || (poll(&client, 1, kPollMs) > 0 && client.revents != 0);
+    if (gone) {
+      constexpr int kStepMs = 10;  // poll would return at once from now on
+      usleep(kStepMs * 1000);
+      gone_ms += kStepMs;
+    }
+    if (stop_requested || gone_ms > kGraceMs) kill(child, SIGKILL);
+  }
+  return status;
+}
+
 // Serves in a child, because uploaded code may crash or hang; the parent cleans up after it in every case.
 void Serve(const Client& client, int listening_fd) {
   std::string folder = MakeWorkFolder();
@@ -143,6 +164,7 @@ void Serve(const Client& client, int listening_fd) {
     close(listening_fd);
     signal(SIGTERM, SIG_DFL);
     signal(SIGINT, SIG_DFL);
+    signal(SIGCHLD, SIG_DFL);
     if (client.timeout_seconds) alarm(client.timeout_seconds);
     int failed = 0;
     try {
@@ -154,19 +176,16 @@ void Serve(const Client& client, int listening_fd) {
     fflush(nullptr);
     _exit(failed);  // static destructors of uploaded modules must not run twice
   }
-  int status = 0;
-  if (child > 0) {
-    while (waitpid(child, &status, 0) < 0 && errno == EINTR) {
-      if (stop_requested) kill(child, SIGKILL);
-    }
+  if (child < 0) {
+    fprintf(stderr, "session: cannot start a process: %s\n", strerror(errno));
+  } else {
+    int status = WaitForSession(child, client.socket.fd());
     if (WIFSIGNALED(status) && WTERMSIG(status) == SIGALRM) {
       SendEndReason(client.socket.fd(), "RPCSessionTimeoutError: the session lasted longer than the " +
                                             std::to_string(client.timeout_seconds) + " s its client asked for");
     } else if (WIFSIGNALED(status)) {
       fprintf(stderr, "session: ended by signal %d (%s)\n", WTERMSIG(status), strsignal(WTERMSIG(status)));
     }
-  } else {
-    fprintf(stderr, "session: cannot start a process: %s\n", strerror(errno));
   }
   RemoveWorkFolder(folder);
 }

@@ -1,0 +1,129 @@
+"""The virtual Pi: our RPC server under qemu-user, with a counter that makes its time simulated and repeatable."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from shufflec.devices import process_state
+from shufflec.devices.build import SERVER, NativePrograms, native_programs
+from shufflec.devices.emulator import Emulator, find_emulator
+from shufflec.devices.process_state import RunningServer
+from shufflec.errors import DeviceError, OptionError
+from shufflec.targets.target import Target
+
+KIND = "virtual-pi"
+HOST = "127.0.0.1"
+START_TIMEOUT_S = 60.0
+_LISTENING = re.compile(r"^listening on [^ ]+:(\d+) ", re.MULTILINE)
+
+
+def start(target: Target, port: int = 0, threads: int = 1, say: Callable[[str], None] = lambda _: None) -> RunningServer:
+    """Starts a virtual Pi for `target` on the loopback interface and returns when it listens.
+
+    port: 0 takes any free one. threads: of TVM's thread pool on the board, 1 to target.cores; counts with one thread
+    are exactly repeatable. say: told before anything that takes time (the first use fetches and builds the server).
+    The server outlives this process; end it with `process_state.stop`.
+    Raises OptionError, ToolMissingError (no qemu, no arm64 libraries), or DeviceError when it does not start.
+    """
+    if target.family != "linux" or not target.qemu_cpu:
+        raise OptionError("--target", target.name, "has no virtual board", "choose an ARM Linux target, see `shufflec targets`")
+    if not target.cycles:
+        raise OptionError("--target", target.name, "has no [cycles] table, which simulated time needs")
+    if not 1 <= threads <= target.cores:
+        raise OptionError("--threads", threads, f"expected 1 to {target.cores}, the cores of {target.name}")
+    if not 0 <= port <= 65535:
+        raise OptionError("--port", port, "expected 0 (any free port) to 65535")
+    emulator = find_emulator()
+    programs = native_programs(emulator, say)
+    folder = process_state.new_folder(target.name)
+    try:
+        return _launch(target, port, threads, emulator, programs, folder)
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+
+
+def ensure(target: Target, port: int = 0, threads: int = 1, say: Callable[[str], None] = lambda _: None) -> RunningServer:
+    """A running virtual Pi for `target` and `threads` (on `port`, unless 0), started only if there is none."""
+    for server in list_running():
+        if server.target == target.name and server.threads == threads and port in (0, server.port):
+            return server
+        if port == server.port:
+            raise DeviceError(
+                f"port {port} is taken by the virtual {server.target} with {server.threads} thread(s)",
+                f"stop it with `shufflec device down --port {port}`, or choose another port",
+            )
+    return start(target, port, threads, say)
+
+
+def list_running() -> list[RunningServer]:
+    """Virtual Pis that are alive, by port."""
+    return [server for server in process_state.running_servers() if server.kind == KIND]
+
+
+@contextmanager
+def virtual_pi(target: Target, threads: int = 1, say: Callable[[str], None] = lambda _: None) -> Iterator[RunningServer]:
+    """A virtual Pi of one's own on a free port, stopped at the end of the block."""
+    server = start(target, 0, threads, say)
+    try:
+        yield server
+    finally:
+        process_state.stop(server)
+
+
+def _launch(
+    target: Target, port: int, threads: int, emulator: Emulator, programs: NativePrograms, folder: Path
+) -> RunningServer:
+    (folder / "sessions").mkdir()
+    (folder / "counters").touch()
+    cycles = ",".join(f"{name}={value:g}" for name, value in target.cycles.items())
+    # Relative names and a fixed argv[0], environment and seed: the guest sees the same bytes in every run.
+    command = [str(emulator.program), "-cpu", target.qemu_cpu, "-L", str(emulator.sysroot), "-seed", "1", "-0", SERVER]
+    command += ["-plugin", f"{programs.plugin},counters=counters,threads={threads}", str(programs.server)]
+    command += ["--host", HOST, "--port", str(port)]
+    command += ["--counters", "counters", "--clock-hz", str(target.clock_hz), "--cycles", cycles]
+    environment = {"TVM_NUM_THREADS": str(threads), "TMPDIR": "sessions", "LC_ALL": "C", "PATH": os.defpath}
+    with open(folder / "server.log", "wb") as log:
+        process = subprocess.Popen(
+            command,
+            cwd=folder,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    try:
+        bound = _wait_until_listening(process, folder / "server.log", target, port)
+    except BaseException:
+        process.kill()
+        process.wait()
+        raise
+    started = process_state.process_start(process.pid)
+    if started is None:
+        raise DeviceError(f"the virtual {target.name} ended as it started: {process_state.last_line(folder / 'server.log')}")
+    server = RunningServer(KIND, target.name, HOST, bound, process.pid, threads, started, folder)
+    process_state.save(server)
+    return server
+
+
+def _wait_until_listening(process: subprocess.Popen, log: Path, target: Target, port: int) -> int:
+    """The port that the server printed. Raises DeviceError when it ends or says nothing for START_TIMEOUT_S."""
+    deadline = time.monotonic() + START_TIMEOUT_S
+    while time.monotonic() < deadline:
+        ended = process.poll() is not None
+        if found := _LISTENING.search(log.read_text(errors="replace")):
+            return int(found[1])
+        if ended:
+            said = process_state.last_line(log)
+            hint = f"port {port} is in use: choose another with --port" if "Address already in use" in said else ""
+            raise DeviceError(f"the virtual {target.name} did not start: {said}", hint)
+        time.sleep(0.02)
+    raise DeviceError(f"the virtual {target.name} did not listen within {START_TIMEOUT_S:g} s: {process_state.last_line(log)}")
