@@ -14,7 +14,7 @@ from typing import Annotated, Literal
 
 from shufflec.errors import InputFileError
 from shufflec.files import read_limited
-from shufflec.reports.validate import SIGNED, ValidationError, build
+from shufflec.validate import SIGNED, ValidationError, build
 
 SCHEMA_VERSION = 1
 MAX_REPORT_BYTES = 32 << 20

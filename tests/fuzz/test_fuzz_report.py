@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from shufflec.reports import html
 from shufflec.reports.schema import Report
-from shufflec.reports.validate import ValidationError
+from shufflec.validate import ValidationError
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "unit"))
 from report_example import example_report

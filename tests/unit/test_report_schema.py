@@ -10,7 +10,7 @@ from report_example import example_report
 from shufflec.errors import InputFileError
 from shufflec.reports.schema import Report, read_report
 from shufflec.reports.schema_doc import schema_markdown
-from shufflec.reports.validate import ValidationError
+from shufflec.validate import ValidationError
 
 
 def changed(path: str, value: object) -> str:
