@@ -46,7 +46,7 @@ class Checkpoint:
     seed: int = 0
     epochs: int = 0
     random_weights: bool = False
-    torch_version: str = torch.__version__
+    torch_version: str = str(torch.__version__)
 
     def build(self) -> ShuffleNetV1:
         """The network with these weights, in evaluation mode.

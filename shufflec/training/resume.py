@@ -41,7 +41,7 @@ def fingerprint(
         "recipe": json.dumps(recipe.to_dict(), sort_keys=True),
         "seed": str(seed),
         "data": f"{len(train)} images, {labels}",
-        "torch": torch.__version__,
+        "torch": str(torch.__version__),  # it is a class of its own, which a safe load refuses
     }
 
 
