@@ -33,9 +33,13 @@ def llvm_target(triple: str, mcpu: str, features: tuple[str, ...] = ()) -> tvm.t
 def lower(function: tirx.PrimFunc, symbol: str, target: tvm.target.Target, hand_shaped: bool) -> tvm.IRModule:
     """Lowers one kernel to a module that target.build.llvm accepts; `symbol` is the C name of the function."""
     module = tvm.IRModule({symbol: function.with_attr("global_symbol", symbol)})
-    passes = [tirx.transform.BindTarget(target), tirx.transform.FlattenBuffer(), tirx.transform.NarrowDataType(32)]
+    passes = [tirx.transform.BindTarget(target)]
     if not hand_shaped:
+        # FlattenBuffer turns Ramp(0) into Broadcast(0) + Ramp(0), which LLVM's code generator loads lane by lane:
+        # hand-shaped kernels have flat buffers and int32 indices to begin with.
         passes += [
+            tirx.transform.FlattenBuffer(),
+            tirx.transform.NarrowDataType(32),
             tirx.transform.StmtSimplify(),
             s_tir.transform.RenormalizeSplitPattern(),
             tirx.transform.RemoveNoOp(),
