@@ -1,0 +1,55 @@
+"""The one ordered list of passes from a QDQ model to the integer graph."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import onnx
+import tvm
+
+from shufflec.ir.graph import Graph
+from shufflec.ir.import_onnx import import_onnx
+from shufflec.ir.passes.canonicalize import canonicalize
+from shufflec.ir.passes.fold_channel_shuffle import count_copies, fold_channel_shuffle
+from shufflec.ir.passes.lower_to_integer import lower_to_integer
+from shufflec.ir.passes.recognise_channel_shuffle import count_shuffles, recognise_channel_shuffle
+from shufflec.ir.passes.requantize_concat import requantize_concat
+from shufflec.ir.passes.shuffle_quantized import shuffle_quantized
+from shufflec.ir.passes.verify_integer import verify_integer
+
+Pass = Callable[[tvm.IRModule], tvm.IRModule]
+
+QDQ_PASSES: tuple[Pass, ...] = (
+    canonicalize,
+    recognise_channel_shuffle,  # reads the plain reshapes that canonicalize leaves
+    shuffle_quantized,
+    requantize_concat,
+)
+INTEGER_PASSES: tuple[Pass, ...] = (lower_to_integer,)
+FOLDING_PASSES: tuple[Pass, ...] = (fold_channel_shuffle,)
+
+
+@dataclass(frozen=True)
+class IntegerModule:
+    """A lowered network: the Relax module, the integer graph read off it, and {found, folded, copies_left}."""
+
+    mod: tvm.IRModule
+    graph: Graph
+    shuffle: dict[str, int]
+
+
+def lower(model: onnx.ModelProto, fold_shuffle: bool = True) -> IntegerModule:
+    """Lowers a QDQ model to integers. With fold_shuffle=False every channel shuffle stays a copy.
+
+    Raises UnsupportedModelError, naming the node, for a model that cannot become integer throughout.
+    """
+    module = import_onnx(model)
+    for step in QDQ_PASSES:
+        module = step(module)
+    found = count_shuffles(module)
+    for step in INTEGER_PASSES + (FOLDING_PASSES if fold_shuffle else ()):
+        module = step(module)
+    graph = verify_integer(module)
+    copies = count_copies(graph)
+    return IntegerModule(module, graph, {"found": found, "folded": found - copies, "copies_left": copies})
