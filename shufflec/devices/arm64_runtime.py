@@ -52,7 +52,9 @@ def _download(requirements: list[str], folder: Path) -> None:
     shown = f"python -m pip download --no-deps --only-binary=:all: --platform {PLATFORM} {' '.join(requirements)}"
     done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
     if done.returncode != 0:
-        errors = [line for line in done.stderr.splitlines() if line.startswith("ERROR") or "No module named pip" in line]
+        errors = [
+            line for line in done.stderr.splitlines() if line.startswith("ERROR") or "No module named pip" in line
+        ]
         reason = errors[-1].removeprefix("ERROR: ") if errors else f"pip ended with code {done.returncode}"
         raise ToolMissingError(
             f"TVM's runtime for AArch64 (pip could not fetch it: {reason})", "build the virtual Pi", f"try `{shown}`"

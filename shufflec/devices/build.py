@@ -122,7 +122,11 @@ def _key(flags: list[str], sources: list[Path], versions: dict[str, str]) -> str
 def _zig(arguments: list[str]) -> None:
     """Runs zig's C or C++ compiler. Raises ShufflecError with its first error line."""
     done = subprocess.run(
-        [sys.executable, "-m", "ziglang", *arguments], stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
+        [sys.executable, "-m", "ziglang", *arguments],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     if done.returncode != 0:
         lines = [line for line in done.stderr.splitlines() if "error" in line.lower()] or done.stderr.splitlines()

@@ -62,8 +62,12 @@ def _connect(host: str, port: int, timeout_s: float) -> socket.socket:
     except socket.gaierror as error:
         raise DeviceError(f"{where}: the host name is unknown", "check it, or give the IP address") from error
     except TimeoutError as error:
-        raise DeviceError(f"{where} is unreachable: no answer within {timeout_s:g} s", "is the board on the network?") from error
+        raise DeviceError(
+            f"{where} is unreachable: no answer within {timeout_s:g} s", "is the board on the network?"
+        ) from error
     except ConnectionRefusedError as error:
         raise DeviceError(f"{where} refuses connections: nothing listens there", START_HINT) from error
     except OSError as error:
-        raise DeviceError(f"{where} is unreachable: {error.strerror or error}", "is the board on the network?") from error
+        raise DeviceError(
+            f"{where} is unreachable: {error.strerror or error}", "is the board on the network?"
+        ) from error

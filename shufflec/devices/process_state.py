@@ -67,7 +67,9 @@ def new_folder(name: str) -> Path:
 
 def save(server: RunningServer) -> None:
     """Makes the server known to `running_servers`."""
-    write_atomic(server.folder / "state.json", json.dumps({**asdict(server), "folder": server.folder.name}, indent=2) + "\n")
+    write_atomic(
+        server.folder / "state.json", json.dumps({**asdict(server), "folder": server.folder.name}, indent=2) + "\n"
+    )
 
 
 def running_servers() -> list[RunningServer]:

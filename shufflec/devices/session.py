@@ -34,13 +34,11 @@ class Region:
 
     instructions: executed, by class (INSTRUCTION_CLASSES), for all `number` calls of the timing together, plus about
     75 for the timing and 31 a call. total: their sum. simulated_ns: time of the region at the target's clock.
-    exact: False when several threads ran while the server was started for one.
     """
 
     instructions: dict[str, int]
     total: int
     simulated_ns: int
-    exact: bool
 
 
 class Session:
@@ -85,13 +83,21 @@ class Session:
             return list(module.time_evaluator(function, self.cpu, number=number, repeat=repeat)(*arguments).results)
 
     def last_region(self) -> Region | None:
-        """Counters of the last timing's last repeat; None on a server that does not count."""
+        """Counters of the last timing's last repeat; None on a server that does not count.
+
+        Raises DeviceError when several threads ran on a virtual Pi that was started for one: it miscounts them.
+        """
         if self._counters is None:
             return None
         with self.guard("read the counters"):
             region = json.loads(self._counters())
+        if not region["exact"]:
+            raise DeviceError(
+                f"{self.address}: the virtual Pi was started for one thread and ran several",
+                "start it with `shufflec device up --threads N`",
+            )
         instructions = {name: int(region["instructions"][name]) for name in INSTRUCTION_CLASSES}
-        return Region(instructions, int(region["total"]), int(region["simulated_ns"]), bool(region["exact"]))
+        return Region(instructions, int(region["total"]), int(region["simulated_ns"]))
 
     def counters(self) -> dict[str, int] | None:
         """Instructions by class of the last timing's last repeat; None on a server that does not count."""
@@ -140,7 +146,9 @@ class Session:
             self._hang_up()
             hint = "it hangs, or the call takes longer than the session allows"
         elif "Error caught from RPC call" in text:
-            return DeviceError(f"{self.address}: could not {action}: the board says: {_remote_line(text)}", _load_hint(text))
+            return DeviceError(
+                f"{self.address}: could not {action}: the board says: {_remote_line(text)}", _load_hint(text)
+            )
         elif any(sign in text for sign in ("kShutdown", "SockChannel", "previously closed", "RPCSessionTimeout")):
             self._lost = "the connection was lost"
             hint = "the server, or the code that it ran, ended; see its log"
@@ -232,7 +240,9 @@ def _tvm_connect(host: str, port: int, key: str, timeout_s: float) -> tuple[rpc.
 
 def _connect_error(where: str, key: str, waited_s: float | None, text: str) -> DeviceError:
     if waited_s is not None:
-        return DeviceError(f"{where} does not finish the handshake within {waited_s:g} s", "it is busy or hangs: restart it")
+        return DeviceError(
+            f"{where} does not finish the handshake within {waited_s:g} s", "it is busy or hangs: restart it"
+        )
     if "matches key" in text:
         shown = f"the key {key!r}" if key else "a client without a key"
         return DeviceError(f"{where} refuses {shown}", "give the key that the server was started with")

@@ -82,4 +82,6 @@ def _wait_until_answering(process: subprocess.Popen, server: RunningServer) -> N
             if f"bind to {server.address}" in server.log.read_text(errors="replace"):
                 return
         time.sleep(0.1)
-    raise DeviceError(f"TVM's RPC server did not answer within {START_TIMEOUT_S:g} s: {process_state.last_line(server.log)}")
+    raise DeviceError(
+        f"TVM's RPC server did not answer within {START_TIMEOUT_S:g} s: {process_state.last_line(server.log)}"
+    )

@@ -24,7 +24,9 @@ START_TIMEOUT_S = 60.0
 _LISTENING = re.compile(r"^listening on [^ ]+:(\d+) ", re.MULTILINE)
 
 
-def start(target: Target, port: int = 0, threads: int = 1, say: Callable[[str], None] = lambda _: None) -> RunningServer:
+def start(
+    target: Target, port: int = 0, threads: int = 1, say: Callable[[str], None] = lambda _: None
+) -> RunningServer:
     """Starts a virtual Pi for `target` on the loopback interface and returns when it listens.
 
     port: 0 takes any free one. threads: of TVM's thread pool on the board, 1 to target.cores; counts with one thread
@@ -33,7 +35,9 @@ def start(target: Target, port: int = 0, threads: int = 1, say: Callable[[str], 
     Raises OptionError, ToolMissingError (no qemu, no arm64 libraries), or DeviceError when it does not start.
     """
     if target.family != "linux" or not target.qemu_cpu:
-        raise OptionError("--target", target.name, "has no virtual board", "choose an ARM Linux target, see `shufflec targets`")
+        raise OptionError(
+            "--target", target.name, "has no virtual board", "choose an ARM Linux target, see `shufflec targets`"
+        )
     if not target.cycles:
         raise OptionError("--target", target.name, "has no [cycles] table, which simulated time needs")
     if not 1 <= threads <= target.cores:
@@ -50,26 +54,10 @@ def start(target: Target, port: int = 0, threads: int = 1, say: Callable[[str], 
         raise
 
 
-def ensure(target: Target, port: int = 0, threads: int = 1, say: Callable[[str], None] = lambda _: None) -> RunningServer:
-    """A running virtual Pi for `target` and `threads` (on `port`, unless 0), started only if there is none."""
-    for server in list_running():
-        if server.target == target.name and server.threads == threads and port in (0, server.port):
-            return server
-        if port == server.port:
-            raise DeviceError(
-                f"port {port} is taken by the virtual {server.target} with {server.threads} thread(s)",
-                f"stop it with `shufflec device down --port {port}`, or choose another port",
-            )
-    return start(target, port, threads, say)
-
-
-def list_running() -> list[RunningServer]:
-    """Virtual Pis that are alive, by port."""
-    return [server for server in process_state.running_servers() if server.kind == KIND]
-
-
 @contextmanager
-def virtual_pi(target: Target, threads: int = 1, say: Callable[[str], None] = lambda _: None) -> Iterator[RunningServer]:
+def virtual_pi(
+    target: Target, threads: int = 1, say: Callable[[str], None] = lambda _: None
+) -> Iterator[RunningServer]:
     """A virtual Pi of one's own on a free port, stopped at the end of the block."""
     server = start(target, 0, threads, say)
     try:
@@ -108,7 +96,9 @@ def _launch(
         raise
     started = process_state.process_start(process.pid)
     if started is None:
-        raise DeviceError(f"the virtual {target.name} ended as it started: {process_state.last_line(folder / 'server.log')}")
+        raise DeviceError(
+            f"the virtual {target.name} ended as it started: {process_state.last_line(folder / 'server.log')}"
+        )
     server = RunningServer(KIND, target.name, HOST, bound, process.pid, threads, started, folder)
     process_state.save(server)
     return server
@@ -126,4 +116,6 @@ def _wait_until_listening(process: subprocess.Popen, log: Path, target: Target, 
             hint = f"port {port} is in use: choose another with --port" if "Address already in use" in said else ""
             raise DeviceError(f"the virtual {target.name} did not start: {said}", hint)
         time.sleep(0.02)
-    raise DeviceError(f"the virtual {target.name} did not listen within {START_TIMEOUT_S:g} s: {process_state.last_line(log)}")
+    raise DeviceError(
+        f"the virtual {target.name} did not listen within {START_TIMEOUT_S:g} s: {process_state.last_line(log)}"
+    )

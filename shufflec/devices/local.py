@@ -1,0 +1,49 @@
+"""Devices on this machine that outlive one command: a virtual Pi per ARM target, TVM's own server for `host`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from shufflec.devices import process_state, stock_server, virtual_pi
+from shufflec.devices.process_state import RunningServer
+from shufflec.errors import DeviceError
+from shufflec.targets.target import Target
+
+DEFAULT_PORT = 9090  # of TVM's own server too
+
+
+def up(
+    target: Target, port: int | None = None, threads: int = 1, say: Callable[[str], None] = lambda _: None
+) -> tuple[RunningServer, bool]:
+    """A running device for `target` with `threads`, and whether it was started by this call.
+
+    port: the one it must listen on; None takes a running device on any port, else starts one on DEFAULT_PORT, or on
+    any free port where another of ours has that. say: told before anything that takes time.
+    Raises DeviceError when the port is taken; OptionError and ToolMissingError as `virtual_pi.start`.
+    """
+    running = process_state.running_servers()
+    for server in running:
+        if (server.target, server.threads) == (target.name, threads) and port in (None, server.port):
+            return server, False
+        if server.port == port:
+            raise DeviceError(
+                f"port {port} is taken by the {server.target} device with {server.threads} thread(s)",
+                f"stop it with `shufflec device down --port {port}`, or choose another port",
+            )
+    if port is None:
+        port = 0 if any(server.port == DEFAULT_PORT for server in running) else DEFAULT_PORT
+    if target.family == "host":
+        return stock_server.start(port, threads), True
+    return virtual_pi.start(target, port, threads, say), True
+
+
+def down(target_name: str | None = None, port: int | None = None) -> list[RunningServer]:
+    """Stops the devices of that target and on that port, all when neither is given; returns those it stopped."""
+    chosen = [
+        server
+        for server in process_state.running_servers()
+        if target_name in (None, server.target) and port in (None, server.port)
+    ]
+    for server in chosen:
+        process_state.stop(server)
+    return chosen
