@@ -111,7 +111,7 @@ def _include_folder(package: str) -> Path:
 
 
 def _key(flags: list[str], sources: list[Path], versions: dict[str, str]) -> str:
-    """Hash of all that decides the result: sources, headers beside them, flags, and the versions of tools and wheels."""
+    """Hash of all that decides the result: sources and headers, flags, and the versions of tools and wheels."""
     inputs: dict[str, object] = {"flags": flags, "versions": versions, "zig": zig_version(), "glibc": GLIBC}
     shared = [*(NATIVE / "common").glob("*.h"), *sources[0].parent.glob("*.h")]
     for source in sorted([*sources, *shared]):

@@ -54,7 +54,7 @@ class Piece:
 
 
 def examine() -> list[Piece]:
-    """Every piece, in the order of the main job. Imports nothing heavy and changes nothing but an empty cache folder."""
+    """Every piece, in the order of the main job. Imports nothing heavy."""
     pins = _pinned_versions()
     packages = [_package(name, costs, pins.get(name)) for name, costs in _PACKAGES.items()]
     return [_python(), *packages, _pip(), _emulator(), _arm_libraries(), _virtual_pi_programs(), _cache()]
