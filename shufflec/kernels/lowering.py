@@ -16,9 +16,6 @@ from pathlib import Path
 import tvm
 from tvm import s_tir, tirx
 
-#: Part of the object cache's key: raise it when this file changes what is generated.
-PIPELINE_VERSION = 1
-
 
 def llvm_target(triple: str, mcpu: str, features: tuple[str, ...] = ()) -> tvm.target.Target:
     """TVM's LLVM target for a triple, a CPU ("" for the triple's baseline) and features such as "+dotprod"."""

@@ -17,13 +17,11 @@ Tiling = tuple[tuple[str, int], ...]
 
 def select(workload: Workload, records: Mapping[str, tuple[str, Tiling]] | None = None) -> Kernel:
     """The kernel of a workload. records: workload key -> (family name, tiling), from tuning."""
-    recorded = (records or {}).get(workload.key)
-    for family in FAMILIES[workload.isa]:
-        if not family.accepts(workload):
-            continue
-        tilings = family.tilings(workload)
-        if recorded is not None and recorded[0] == family.NAME and recorded[1] in tilings:
-            return family.build(workload, recorded[1])
-        if recorded is None or recorded[0] != family.NAME:
-            return family.build(workload, tilings[0])
+    family_name, tiling = (records or {}).get(workload.key, ("", ()))
+    accepting = [family for family in FAMILIES[workload.isa] if family.accepts(workload)]
+    for family in accepting:
+        if family_name == family.NAME and tiling in family.tilings(workload):
+            return family.build(workload, tiling)
+    for family in accepting[:1]:
+        return family.build(workload, family.tilings(workload)[0])
     return portable.build(workload)
