@@ -148,11 +148,11 @@ def _open_bundle(path: Path, rpc: str | None, key: str, timeout_s: float) -> Ite
     bundle = open_bundle(path)
     with open_predictor(bundle, rpc, key, timeout_s) as (predict, engine):
         yield Subject(
-            title=bundle.title,
+            title=str(bundle.architecture or bundle.name),
             engine=f"int8, {engine}",
             predict=predict,
             preprocessing=bundle.preprocessing,
-            class_names=bundle.class_names,
+            class_names=list(bundle.class_names),
             random_weights=bundle.random_weights,
         )
 

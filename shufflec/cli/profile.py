@@ -48,8 +48,7 @@ def profile_command(
     from shufflec.profiling.inputs import seeded_inputs
     from shufflec.profiling.open_device import open_device
     from shufflec.profiling.profile import profile_bundle
-    from shufflec.reports import html
-    from shufflec.reports.build import bundle_report
+    from shufflec.reports.build import bundle_report, report_files
     from shufflec.reports.terminal import print_report
 
     notes = stderr_console()
@@ -69,12 +68,10 @@ def profile_command(
             lambda phase, done, total: bar.update(task, description=phase, completed=done, total=total),
         )
     report = bundle_report(opened, profile)
-    write_atomic(folder / "report.json", report.to_json())
-    write_atomic(folder / "report.html", html.render(report))
+    written = [write_atomic(folder / name, text) for name, text in report_files(opened, profile).items()]
     if json:
-        emit_json({"bundle": str(path), "report_json": str(folder / "report.json"),
-                   "report_html": str(folder / "report.html"), "report": report.to_dict()})  # fmt: skip
+        emit_json({"bundle": str(path), "files": [str(file) for file in written], "report": report.to_dict()})
         return
     console = stdout_console()
     print_report(console, report)
-    console.print(f"\nWrote {folder / 'report.json'} and {folder / 'report.html'}", markup=False)
+    console.print(f"\nWrote {' and '.join(map(str, written))}", markup=False)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from shufflec.errors import OptionError
-from shufflec.profiling.remote_network import RemoteNetwork
+from shufflec.profiling.remote_network import RemoteNetwork, check_layers
 from shufflec.profiling.threads import device_threads
 from shufflec.profiling.verify import verify
 
@@ -48,11 +48,13 @@ class Figure:
 class Profile:
     """Cost of one bundle on one device.
 
-    kind: "measured" or "simulated". threads: of the device's pool. repeats: measurements of the network and of
-    each layer; figures are medians. inputs: how many gave the integer reference's logits, bit for bit.
+    kind: "measured" or "simulated". address: "host:port" of the device's server. threads: of the device's pool.
+    repeats: measurements of the network and of each layer; figures are medians. inputs: how many gave the integer
+    reference's logits, bit for bit.
     """
 
     kind: str
+    address: str
     threads: int
     repeats: int
     inputs: int
@@ -90,6 +92,7 @@ def profile_bundle(
         raise OptionError("--inputs", 0, "expected at least 1")
     if repeats < 1:
         raise OptionError("--repeats", repeats, "expected at least 1")
+    check_layers(bundle)
     network = RemoteNetwork(bundle, session)
     checked = 0
 
@@ -99,7 +102,7 @@ def profile_bundle(
         progress("checking outputs", checked, len(inputs))
 
     progress("checking outputs", 0, len(inputs))
-    verify(network, bundle.graph(), [layer.name for layer in bundle.layers], inputs, advance)
+    verify(network, bundle.graph(), bundle.layers, inputs, advance)
     simulated = session.kind == "simulated"
     count, each = 1 if simulated else repeats, 1 + len(bundle.layers)
     rounds = []
@@ -110,7 +113,9 @@ def profile_bundle(
             )
         )
     figures = [_middle([one[i] for one in rounds]) for i in range(len(rounds[0]))]
-    return Profile(session.kind, device_threads(session), len(rounds), len(inputs), figures[0], tuple(figures[1:]))
+    return Profile(
+        session.kind, session.address, device_threads(session), len(rounds), len(inputs), figures[0], tuple(figures[1:])
+    )
 
 
 def _one_round(network: RemoteNetwork, x: np.ndarray, simulated: bool, advance: Callable[[int], None]) -> list[Figure]:

@@ -7,6 +7,7 @@ from typing import Protocol
 
 import numpy as np
 
+from shufflec.backends.manifest import LayerEntry
 from shufflec.errors import WrongResultError
 from shufflec.ir.graph import Graph
 from shufflec.ir.reference import execute
@@ -23,13 +24,13 @@ class Network(Protocol):
 def verify(
     network: Network,
     graph: Graph,
-    layer_names: Sequence[str],
+    layers: Sequence[LayerEntry],
     inputs: Sequence[np.ndarray],
     progress: Callable[[], None] = lambda: None,
 ) -> None:
     """Runs every input, float32 (1, 3, H, W), on both sides and compares the logits bit for bit.
 
-    layer_names: of the compiled layers, in order; each is the name of an operator of the graph.
+    layers: of the compiled network, in order, each with its name, kind and the tensor of the graph that it computes.
     Raises WrongResultError that names the first layer whose tensor differs.
     """
     for number, x in enumerate(inputs):
@@ -37,7 +38,7 @@ def verify(
         logits = network.run(x)
         if not same_bits(logits, expected[graph.output]):
             raise WrongResultError(
-                f"input {number}: {_first_difference(network, graph, layer_names, x, expected, logits)}",
+                f"input {number}: {_first_difference(network, graph, layers, x, expected, logits)}",
                 "compile the model again; if it stays so, report it with the bundle",
             )
         progress()
@@ -51,17 +52,17 @@ def same_bits(a: np.ndarray, b: np.ndarray) -> bool:
 def _first_difference(
     network: Network,
     graph: Graph,
-    layer_names: Sequence[str],
+    layers: Sequence[LayerEntry],
     x: np.ndarray,
     expected: dict[str, np.ndarray],
     logits: np.ndarray,
 ) -> str:
     """Runs layer by layer and describes the first tensor that differs, in one line."""
-    ops = {op.name: op for op in graph.ops}
-    for name, value in zip(layer_names, network.layer_outputs(x), strict=True):
-        wanted = expected[ops[name].output]
+    for layer, value in zip(layers, network.layer_outputs(x), strict=True):
+        wanted = expected[layer.tensor]
         if not same_bits(value.reshape(wanted.shape), wanted):
-            return f"layer {name} ({ops[name].kind}) differs from the integer reference: {_difference(value, wanted)}"
+            found = _difference(value, wanted)
+            return f"layer {layer.name} ({layer.kind}) differs from the integer reference: {found}"
     found = _difference(logits, expected[graph.output])
     return f"every layer alone equals the integer reference, but the whole network does not: {found}"
 

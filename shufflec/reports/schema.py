@@ -148,9 +148,13 @@ class Report:
     verification: Annotated[Verification | None, "check of the outputs; null before profiling"]
     environment: Annotated[dict[str, str], "versions of the tools that made the bundle and the report"]
 
+    def to_dict(self) -> dict[str, object]:
+        """The report as plain JSON types."""
+        return asdict(self)
+
     def to_json(self) -> str:
         """The report as JSON text, UTF-8, keys in the schema's order, equal reports give equal text."""
-        return json.dumps(asdict(self), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+        return json.dumps(self.to_dict(), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
     @staticmethod
     def from_json(text: str) -> Report:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -43,6 +44,7 @@ def tiny_graph() -> Graph:
 class FakeBundle:
     """The parts of a Bundle that profiling reads."""
 
+    path = Path("bundle")
     library_path = "net.so"
     output_shape = (1, CLASSES)
 
@@ -52,6 +54,7 @@ class FakeBundle:
             SimpleNamespace(
                 name=op.name,
                 kind=op.kind,
+                tensor=op.output,
                 output_shape=graph.tensors[op.output].shape,
                 output_dtype=graph.tensors[op.output].dtype,
             )

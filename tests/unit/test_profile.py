@@ -5,7 +5,7 @@ import pytest
 from fake_device import FakeBundle, FakeSession
 
 from shufflec.data.preprocessing import Preprocessing
-from shufflec.errors import DeviceError, OptionError, WrongResultError
+from shufflec.errors import DeviceError, InputFileError, OptionError, WrongResultError
 from shufflec.profiling.inputs import seeded_inputs
 from shufflec.profiling.profile import profile_bundle
 
@@ -76,6 +76,14 @@ def test_progress_reaches_its_totals():
     assert ("checking outputs", 3, 3) in seen
     assert seen[-1] == ("measuring", 10, 10)
     assert [state for state in seen if state[0] == "measuring"] == [("measuring", i, 10) for i in range(1, 11)]
+
+
+def test_a_manifest_that_does_not_fit_its_model_is_refused_before_anything_is_sent():
+    bundle, session = FakeBundle(), FakeSession()
+    bundle.layers[1].output_shape = (10**6, 10**6, 10**6)
+    with pytest.raises(InputFileError, match=r"manifest\.json: layer pool does not fit"):
+        profile_bundle(bundle, session, INPUTS)
+    assert session.calls == []
 
 
 def test_nothing_to_run_is_an_option_error():

@@ -1,0 +1,130 @@
+"""Makes the report of a bundle: what its manifest says and, once it was profiled, what it costs."""
+
+from __future__ import annotations
+
+from shufflec.backends.bundle import REPORT_HTML, REPORT_JSON, Bundle
+from shufflec.backends.manifest import Accuracy as ManifestAccuracy
+from shufflec.models.complexity import complexity
+from shufflec.profiling.profile import MIN_LAYER_MS, MIN_WHOLE_MS, Profile
+from shufflec.reports import html
+from shufflec.reports.schema import (
+    SCHEMA_VERSION,
+    Accuracy,
+    ArenaTensor,
+    Cost,
+    Layer,
+    Report,
+    Shuffle,
+    ShuffleSite,
+    TargetInfo,
+    Verification,
+)
+from shufflec.targets.target import Target
+
+
+def bundle_report(bundle: Bundle, profile: Profile | None = None) -> Report:
+    """The report of a bundle; without a profile, cost and verification are null."""
+    contents, architecture = bundle.manifest.contents, bundle.architecture
+    target = contents.target
+    return Report(
+        schema=SCHEMA_VERSION,
+        model="ShuffleNetV1" if architecture is not None else bundle.name,
+        variant=architecture.variant if architecture is not None else None,
+        groups=architecture.groups if architecture is not None else None,
+        scale=architecture.scale if architecture is not None else None,
+        input=contents.input_shape[2:],
+        classes=contents.output_shape[1],
+        random_weights=contents.random_weights,
+        macs=contents.macs,
+        parameters=complexity(architecture).params if architecture is not None else None,
+        accuracy=_accuracy(contents.accuracy),
+        shuffle=Shuffle(
+            contents.shuffle.found,
+            contents.shuffle.folded,
+            contents.shuffle.copies_left,
+            tuple(ShuffleSite(site.layer, site.rows, site.shape) for site in contents.shuffle.sites),
+        ),
+        target=TargetInfo(target.name, target.title, target.core, target.isa, target.clock_hz),
+        code_bytes=contents.code_bytes,
+        weight_bytes=contents.weight_bytes,
+        peak_activation_bytes=contents.memory.arena_bytes,
+        lower_bound_bytes=contents.memory.lower_bound_bytes,
+        cost=None if profile is None else _cost(target, profile),
+        layers=_layers(bundle, profile),
+        memory=tuple(
+            ArenaTensor(buffer.name, buffer.offset, buffer.bytes, buffer.first, buffer.last)
+            for buffer in contents.memory.buffers
+        ),
+        verification=None if profile is None else _verification(profile),
+        environment=dict(contents.tools),
+    )
+
+
+def report_files(bundle: Bundle, profile: Profile | None = None) -> dict[str, str]:
+    """Texts of report.json and report.html, by file name. Equal bundles and profiles give equal texts."""
+    report = bundle_report(bundle, profile)
+    return {REPORT_JSON: report.to_json(), REPORT_HTML: html.render(report)}
+
+
+def _accuracy(known: ManifestAccuracy | None) -> Accuracy:
+    if known is None:
+        return Accuracy(None, None, None, None, None)
+    dataset = f"{known.images} held-out images of {known.data}"
+    return Accuracy(known.float_top1, known.float_top5, known.int8_top1, known.int8_top5, dataset)
+
+
+def _cost(target: Target, profile: Profile) -> Cost:
+    return Cost(
+        kind=profile.kind,
+        device=f"virtual {target.title}" if profile.kind == "simulated" else f"RPC server at {profile.address}",
+        method=_method(target, profile),
+        threads=profile.threads,
+        repeats=profile.repeats,
+        milliseconds=profile.whole.milliseconds,
+        instructions=profile.whole.total,
+        instructions_by_class=profile.whole.instructions,
+        layer_sum_difference=profile.layer_sum_difference,
+    )
+
+
+def _method(target: Target, profile: Profile) -> str:
+    if profile.kind == "simulated":
+        return (
+            f"instructions counted in an emulated {target.core}, each at its class's cycles for that core, at "
+            f"{target.clock_hz / 1e9:g} GHz; caches and dependencies are not modelled"
+        )
+    return (
+        f"the device's clock, median of {profile.repeats} rounds, each over at least {MIN_WHOLE_MS} ms of runs of the "
+        f"network and {MIN_LAYER_MS} ms of runs of each layer"
+    )
+
+
+def _layers(bundle: Bundle, profile: Profile | None) -> tuple[Layer, ...]:
+    if profile is None:
+        return tuple(
+            Layer(layer.name, layer.kind, layer.output_shape, layer.macs, None, None, None, None)
+            for layer in bundle.layers
+        )
+    return tuple(
+        Layer(
+            name=layer.name,
+            kind=layer.kind,
+            shape=layer.output_shape,
+            macs=layer.macs,
+            milliseconds=figure.milliseconds,
+            instructions=figure.total,
+            instructions_by_class=figure.instructions,
+            share=share,
+        )
+        for layer, figure, share in zip(bundle.layers, profile.layers, profile.shares, strict=True)
+    )
+
+
+def _verification(profile: Profile) -> Verification:
+    return Verification(
+        against="NumPy integer reference",
+        compared="logits, bit for bit,",
+        inputs=profile.inputs,
+        source="seeded images",
+        equal=True,
+    )
