@@ -11,9 +11,10 @@ from concurrent.futures import ThreadPoolExecutor
 import tvm
 import tvm_ffi
 
-from shufflec.files import cache_dir, write_atomic
+from shufflec.files import cache_dir, sha256_file, write_atomic
+from shufflec.kernels import lowering
 from shufflec.kernels.kernel import Kernel
-from shufflec.kernels.lowering import PIPELINE_VERSION, compile_object, llvm_target
+from shufflec.kernels.lowering import compile_object, llvm_target
 from shufflec.kernels.portable.families import PREFIX
 from shufflec.targets.target import Target
 
@@ -67,6 +68,6 @@ def _cache_key(kernel: Kernel, target: Target) -> str:
         str(tvm_ffi.structural_hash(kernel.prim_func)),
         str(code_target(target, kernel.llvm_mcpu)),
         tvm.__version__,
-        str(PIPELINE_VERSION),
+        sha256_file(lowering.__file__),
     )
     return hashlib.sha256("|".join(parts).encode()).hexdigest()

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 
 from shufflec.ir.graph import Graph, Op, TensorSpec
@@ -172,12 +170,35 @@ def tiny_shufflenet(seed: int, groups: int = 3, height: int = 37, width: int = 3
     return b.finish(b.dequantize(b.dense(b.global_avg_pool(x), classes)))
 
 
+def random_operators(seed: int) -> Graph:
+    """One operator of every kind with random shapes and parameters, each reading the same random tensor."""
+    rng = np.random.default_rng(seed)
+    b = GraphBuilder(seed, int(rng.integers(5, 14)), int(rng.integers(5, 14)))
+    groups = int(rng.choice([1, 2, 3, 8]))
+    channels = groups * int(rng.integers(1, 7)) * int(rng.choice([1, 8]))
+
+    def window() -> dict:
+        kernel, stride = rng.integers(1, 4, 2), rng.integers(1, 4, 2)
+        pad = rng.integers(0, 3, 4)
+        return {"kernel": tuple(map(int, kernel)), "stride": tuple(map(int, stride)), "pad": tuple(map(int, pad))}
+
+    x = b.conv2d(b.quantize(), channels, kernel=(3, 3), stride=(1, 1), pad=(1, 1, 1, 1))
+    wide = groups * int(rng.integers(1, 20))
+    b.conv2d(x, wide, groups=groups, rows=groups, corrected=True)
+    b.conv2d(x, wide, **window(), pad_value=None)
+    b.conv2d(x, wide, groups=groups, **window())
+    b.conv2d(x, channels, groups=groups, residual=x)
+    b.conv2d(x, channels, residual=x, corrected=True)
+    b.depthwise(x, **window(), per_channel=bool(rng.integers(2)))
+    b.max_pool(x, **window())
+    b.avg_pool(x, **window(), count_padding=False)
+    b.avg_pool(x, **window())
+    b.shuffle(x, groups)
+    b.concat(x, b.requantize(x), b.add(x, x), x)
+    return b.finish(b.dequantize(b.dense(b.global_avg_pool(x), int(rng.integers(1, 70)))))
+
+
 def random_input(graph: Graph, seed: int) -> np.ndarray:
     """A float32 input that covers the int8 range and saturates now and then."""
     shape = graph.tensors[graph.input].shape
     return np.random.default_rng(seed).normal(0, 1.2, shape).astype(np.float32)
-
-
-def with_scale(op: Op, **attrs) -> Op:
-    """An operator with some attributes replaced."""
-    return replace(op, attrs=op.attrs | attrs)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
 
 from shufflec.kernels.kernel import Kernel, Workload
 from shufflec.kernels.portable import (
@@ -37,6 +38,7 @@ BUILDERS: dict[str, Callable[[Workload], Kernel]] = {
 }
 
 
+@lru_cache(maxsize=1024)
 def build(workload: Workload) -> Kernel:
     """The portable kernel of a workload of any kind and any shape."""
     return BUILDERS[workload.kind](workload)

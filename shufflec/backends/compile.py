@@ -1,0 +1,191 @@
+"""From a quantized model to a library for one target: lower, lay out, plan, generate, link."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import onnx
+
+from shufflec import __version__
+from shufflec.backends.codegen import constants_source, program_source
+from shufflec.backends.constants import pack_constants
+from shufflec.backends.elf import code_bytes
+from shufflec.backends.layout import lay_out
+from shufflec.backends.link import link_library
+from shufflec.backends.manifest import (
+    SCHEMA,
+    Accuracy,
+    BufferEntry,
+    Contents,
+    FileEntry,
+    LayerEntry,
+    Manifest,
+    Memory,
+    Numerics,
+    Shuffle,
+    ShuffleSite,
+)
+from shufflec.backends.objects import code_triple, compile_kernels
+from shufflec.backends.planner import MemoryPlan, plan
+from shufflec.backends.program import Layer, Program
+from shufflec.data.preprocessing import Preprocessing
+from shufflec.ir.graph import Graph
+from shufflec.ir.numerics import RULE
+from shufflec.ir.pipeline import IntegerModule, lower
+from shufflec.kernels.select import select
+from shufflec.models.architecture import Architecture
+from shufflec.quantize.model_info import read_model_info
+from shufflec.targets.target import Target
+
+BOUND = "half a step + 1.5 * 2^-fraction steps + the relative error of a 15-bit multiplier"
+TOOLS = ("apache-tvm", "apache-tvm-ffi", "onnx", "numpy", "ziglang")
+Progress = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True)
+class Code:
+    """A compiled integer graph. library: the shared object's bytes."""
+
+    program: Program
+    plan: MemoryPlan
+    library: bytes
+
+
+@dataclass(frozen=True)
+class CompiledModel:
+    """A compiled network in memory. onnx: the QDQ model's bytes; library: the shared object's bytes."""
+
+    name: str
+    target: Target
+    onnx: bytes
+    info: dict[str, object]
+    integer: IntegerModule
+    fold_shuffle: bool
+    program: Program
+    plan: MemoryPlan
+    library: bytes
+
+    @property
+    def library_name(self) -> str:
+        """Where the library lies in a bundle."""
+        return f"lib/{self.name}-{self.target.name}.so"
+
+    def manifest(self, files: dict[str, FileEntry]) -> Manifest:
+        """The bundle's manifest; files: of every file in it."""
+        architecture = self.info["architecture"]
+        accuracy = self.info.get("accuracy")
+        contents = Contents(
+            schema=SCHEMA,
+            name=self.name,
+            class_names=tuple(self.info["class_names"]),
+            random_weights=self.info["random_weights"],
+            input_shape=self.program.input_shape,
+            output_shape=self.program.output_shape,
+            target=self.target,
+            numerics=Numerics(RULE, BOUND),
+            fold_shuffle=self.fold_shuffle,
+            shuffle=Shuffle(**self.integer.shuffle, sites=shuffle_sites(self.integer.graph)),
+            macs=sum(layer.macs for layer in self.program.layers),
+            weight_bytes=self.program.weight_bytes,
+            code_bytes=code_bytes(self.library),
+            layers=tuple(_layer_entry(layer) for layer in self.program.layers),
+            memory=_memory(self.plan),
+            accuracy=Accuracy(**accuracy) if accuracy else None,
+            tools={"shufflec": __version__, **{tool: importlib.metadata.version(tool) for tool in TOOLS}},
+            library=self.library_name,
+            files=files,
+        )
+        return Manifest(
+            contents,
+            Architecture.from_dict(architecture) if architecture else None,
+            Preprocessing.from_dict(self.info["preprocessing"]),
+        )
+
+
+def compile_model(
+    model: onnx.ModelProto,
+    target: Target,
+    name: str,
+    fold_shuffle: bool = True,
+    cc: str | None = None,
+    progress: Progress = lambda stage, done, total: None,
+) -> CompiledModel:
+    """Compiles a QDQ model that has its description in its metadata (quantize/prepare.py).
+
+    name: of the model, used in file names. fold_shuffle False leaves every channel shuffle a copy. cc: the C compiler
+    to link with, None for the packaged one. progress(stage, done, total) is called at each step.
+    Raises UnsupportedModelError for a model that cannot become integer, OptionError for a cc that is not there.
+    """
+    progress("lowering to integers", 0, 1)
+    integer = lower(model, fold_shuffle)
+    code = build_library(integer.graph, target, cc, progress)
+    return CompiledModel(
+        safe_name(name),
+        target,
+        model.SerializeToString(deterministic=True),
+        read_model_info(model),
+        integer,
+        fold_shuffle,
+        code.program,
+        code.plan,
+        code.library,
+    )
+
+
+def build_library(
+    graph: Graph, target: Target, cc: str | None = None, progress: Progress = lambda stage, done, total: None
+) -> Code:
+    """Compiles an integer graph; the parameters are compile_model's."""
+    progress("choosing kernels", 0, 1)
+    program = lay_out(graph, target.isa, select)
+    memory = plan(program.buffers.values())
+    objects = compile_kernels(program.kernels, target, lambda done, total: progress("compiling kernels", done, total))
+    progress("linking", 0, 1)
+    blob, offsets = pack_constants(program)
+    source = program_source(program, memory, offsets)
+    library = link_library(code_triple(target), objects, source, constants_source(blob), blob, cc)
+    progress("linking", 1, 1)
+    return Code(program, memory, library)
+
+
+def safe_name(name: str) -> str:
+    """A name for files: letters, digits, '_', '-' and '.', at most 60 characters.
+
+    >>> safe_name("my model (2).onnx")
+    'my_model_2_.onnx'
+    """
+    return re.sub(r"[^A-Za-z0-9._-]+", "_", name).lstrip("._-")[:60] or "model"
+
+
+def shuffle_sites(graph: Graph) -> tuple[ShuffleSite, ...]:
+    """The convolutions whose write does a channel shuffle."""
+    return tuple(
+        ShuffleSite(op.name, op.attrs["shuffle_rows"], graph.tensors[op.output].shape)
+        for op in graph.ops
+        if op.attrs.get("shuffle_rows", 1) != 1
+    )
+
+
+def _layer_entry(layer: Layer) -> LayerEntry:
+    return LayerEntry(
+        name=layer.name,
+        kind=layer.kind,
+        tensor=layer.output.tensor,
+        output_shape=layer.output.shape,
+        output_dtype=layer.output.dtype,
+        macs=layer.macs,
+        weight_bytes=sum(array.nbytes for step in layer.steps for array in step.constants),
+        kernels=tuple(step.kernel.family for step in layer.steps),
+        tilings=tuple(",".join(f"{k}={v}" for k, v in step.kernel.tiling) for step in layer.steps),
+    )
+
+
+def _memory(memory: MemoryPlan) -> Memory:
+    buffers = tuple(
+        BufferEntry(p.buffer.name, p.offset, p.buffer.nbytes, p.buffer.first, p.buffer.last)
+        for p in sorted(memory.placements.values(), key=lambda p: (p.buffer.first, p.offset, p.buffer.name))
+    )
+    return Memory(memory.peak_bytes, memory.lower_bound_bytes, buffers)
