@@ -8,7 +8,6 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Callable
-from functools import cached_property
 from pathlib import Path, PurePosixPath
 
 from shufflec.backends.compile import CompiledModel
@@ -32,9 +31,10 @@ _LATEST = "latest-bundle"
 class Bundle:
     """An open bundle. manifest holds everything; the properties are its parts that other rooms use."""
 
-    def __init__(self, path: Path, manifest: Manifest):
+    def __init__(self, path: Path, manifest: Manifest, graph: Graph | None = None):
         self.path = path
         self.manifest = manifest
+        self._graph = graph
 
     @property
     def name(self) -> str:
@@ -84,24 +84,31 @@ class Bundle:
     def model_path(self) -> Path:
         return self.path / MODEL_FILE
 
-    @cached_property
-    def _graph(self) -> Graph:
-        return lower(load_onnx(self.model_path), self.manifest.contents.fold_shuffle).graph
-
     def graph(self) -> Graph:
-        """The integer graph, lowered again from model.onnx (seconds at the first call)."""
+        """The integer graph; for a bundle from disk it is lowered again from model.onnx, seconds at the first call."""
+        if self._graph is None:
+            self._graph = lower(load_onnx(self.model_path), self.manifest.contents.fold_shuffle).graph
         return self._graph
 
 
-def write_bundle(path: str | Path, compiled: CompiledModel, reports: Callable[[Bundle], dict[str, str]]) -> Bundle:
-    """Writes a bundle in place of whatever is at `path`, all of it or nothing, and remembers it as the newest.
+def check_place(path: str | Path) -> Path:
+    """The path, if a bundle may be written there: nothing, an empty folder or an older bundle is there now.
 
-    reports: makes the texts of report.json and report.html, by file name, from the bundle.
-    Raises InputFileError when `path` is there and is not a bundle: a user's folder is never replaced.
+    Raises InputFileError otherwise: a user's own folder is never replaced.
     """
     path = Path(path)
-    if path.exists() and not (path / FILE_NAME).is_file() and not _is_empty_folder(path):
+    if path.exists() and not (path / FILE_NAME).is_file() and not (path.is_dir() and not any(path.iterdir())):
         raise InputFileError(path, "is there and is not a bundle", "choose another place with -o")
+    return path
+
+
+def write_bundle(path: str | Path, compiled: CompiledModel, finish: Callable[[Bundle], dict[str, str]]) -> Bundle:
+    """Writes a bundle, all of it or nothing, and remembers it as the newest.
+
+    finish: gets the bundle before it is at its place, and returns the texts of its reports by file name; when it
+    raises (wrong results, say), nothing is left. Raises InputFileError where check_place does.
+    """
+    path = check_place(path)
     files = {MODEL_FILE: compiled.onnx, compiled.library_name: compiled.library}
     entries = {name: FileEntry(len(data), hashlib.sha256(data).hexdigest()) for name, data in files.items()}
     manifest = compiled.manifest(entries)
@@ -109,10 +116,10 @@ def write_bundle(path: str | Path, compiled: CompiledModel, reports: Callable[[B
         for name, data in files.items():
             write_atomic(folder / name, data)
         write_atomic(folder / FILE_NAME, manifest.to_json())
-        for name, text in reports(Bundle(folder, manifest)).items():
+        for name, text in finish(Bundle(folder, manifest, compiled.integer.graph)).items():
             write_atomic(folder / name, text)
     write_atomic(cache_dir() / _LATEST, str(path.resolve()))
-    return Bundle(path, manifest)
+    return Bundle(path, manifest, compiled.integer.graph)
 
 
 def open_bundle(path: str | Path, verify: bool = True) -> Bundle:
@@ -159,7 +166,3 @@ def _check_file(folder: Path, name: str, entry: FileEntry, verify: bool) -> None
         raise InputFileError(path, f"has {path.stat().st_size} bytes, the manifest says {entry.bytes}", "compile again")
     if verify and sha256_file(path) != entry.sha256:
         raise InputFileError(path, "was changed: its SHA-256 is not the manifest's", "compile the model again")
-
-
-def _is_empty_folder(path: Path) -> bool:
-    return path.is_dir() and not any(path.iterdir())

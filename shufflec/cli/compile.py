@@ -1,0 +1,292 @@
+"""`shufflec compile`: a trained network in, a bundle for one board out."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from shufflec.cli.console import JsonOption, emit_json, progress_bar, stderr_console, stdout_console
+from shufflec.errors import DeviceError, OptionError, ToolMissingError
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
+    from shufflec.backends.bundle import Bundle
+    from shufflec.quantize.prepare import PreparedModel
+    from shufflec.targets.target import Target
+
+VERIFIED_INPUTS = 2
+#: Larger test sets are left to `shufflec quantize` and `shufflec eval`: compiling should take seconds.
+MOST_TEST_IMAGES = 2000
+
+
+def compile_command(
+    model: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="[MODEL]",
+            help="A .safetensors checkpoint, a float .onnx or a QDQ .onnx model. "
+            "Default: the checkpoint that comes with shufflec, 0.25x and trained on digits, for --groups.",
+        ),
+    ] = None,
+    target: Annotated[str, typer.Option(metavar="NAME|FILE.toml", help="See `shufflec targets`.")] = "rasp4",
+    groups: Annotated[int | None, typer.Option(help="Groups of the 1x1 convolutions: 1, 2, 3, 4 or 8.")] = None,
+    scale: Annotated[float | None, typer.Option(help="Of the channel counts, 0.25 to 2.")] = None,
+    variant: Annotated[str | None, typer.Option(metavar="paper|megvii|mindcv", help="See `shufflec models`.")] = None,
+    input_size: Annotated[str | None, typer.Option(metavar="N|HxW", help="Input pixels, 32 up.")] = None,
+    classes: Annotated[int | None, typer.Option(help="Number of classes.")] = None,
+    data: Annotated[
+        str | None,
+        typer.Option(metavar="digits|DIR|FILE.npz", help="What a float model is quantized on and evaluated with."),
+    ] = None,
+    random_weights: Annotated[
+        bool, typer.Option("--random-weights", help="An untrained network, for work on latency; marked as such.")
+    ] = False,
+    output: Annotated[
+        Path | None,
+        typer.Option("-o", "--output", metavar="DIR", help="Default: shufflec-out/MODEL-TARGET."),
+    ] = None,
+    cc: Annotated[
+        str | None, typer.Option(metavar="COMMAND", help="C compiler for the target. Default: the packaged ziglang.")
+    ] = None,
+    fold_shuffle: Annotated[
+        bool, typer.Option("--fold-shuffle/--no-fold-shuffle", help="Fold channel shuffles away, or keep the copies.")
+    ] = True,
+    verify: Annotated[
+        bool, typer.Option("--verify/--no-verify", help="Run the code and compare it with the integer reference.")
+    ] = True,
+    json: JsonOption = False,
+) -> None:
+    """Compile a network to a bundle for one board: quantize, fold the shuffles away, generate and check the code.
+
+    The code is run on a virtual board (for the host target, on this machine) and compared with the NumPy integer
+    reference bit for bit; without an emulator it is compiled all the same, and the summary says so.
+
+    Without MODEL and without --random-weights, the bundled checkpoint for --groups (8 if not given) is taken. With a
+    checkpoint, --groups, --scale, --variant, --classes and --input-size are checked against it.
+
+    Examples:
+
+        shufflec compile --target rasp4 --groups 8
+
+        shufflec compile photos.safetensors --target rasp5 --data photos/ -o photos-bundle
+
+        shufflec compile --random-weights --groups 3 --scale 1 --input-size 224 --classes 1000
+    """
+    from shufflec.backends.bundle import check_place, write_bundle
+    from shufflec.backends.compile import compile_model, safe_name
+    from shufflec.targets.target import load_target
+
+    board = load_target(target)
+    if output is not None:
+        check_place(output)
+    wishes = {"groups": groups, "scale": scale, "variant": variant, "classes": classes, "input_size": input_size}
+    wishes = {name: value for name, value in wishes.items() if value is not None}
+    stages = _Stages()
+    with progress_bar() as bar:
+        stages.show(bar)
+        stages("loading")
+        name, source = _source(model, wishes, random_weights, stages)
+        stages("quantizing")
+        prepared = _prepared(source, data, stages)
+        compiled = compile_model(prepared.model, board, name, fold_shuffle, cc, stages)
+        place = output or Path("shufflec-out") / safe_name(f"{name}-{board.name}")
+        checked: list[str] = []
+
+        def finish(bundle: Bundle) -> dict[str, str]:
+            from shufflec.reports.build import report_files
+
+            checked.append(_verified(bundle, board, stages) if verify else "not checked: --no-verify")
+            stages("writing the bundle")
+            return report_files(bundle)
+
+        bundle = write_bundle(place, compiled, finish)
+        stages.done()
+    if json:
+        emit_json(_result(bundle, checked[0], stages))
+    else:
+        _print_summary(bundle, checked[0], stages)
+
+
+class _Stages:
+    """Says which stage runs, and keeps how long each took. Seconds by name in `seconds`."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+        self.notes = stderr_console()
+        self._bar: Progress | None = None
+        self._task = None
+        self._current = ""
+        self._since = time.monotonic()
+
+    def show(self, bar: Progress) -> None:
+        """Draws on a progress bar from now on."""
+        self._bar, self._task = bar, bar.add_task("", total=None, note="")
+
+    def __call__(self, stage: str, done: int = 0, total: int | None = None) -> None:
+        if stage != self._current:
+            self.done()
+            self._current = stage
+        if self._bar is not None:
+            self._bar.update(self._task, description=stage, completed=done, total=total)
+
+    def done(self) -> None:
+        """The current stage is over."""
+        now = time.monotonic()
+        if self._current:
+            self.seconds[self._current] = self.seconds.get(self._current, 0.0) + now - self._since
+        self._current, self._since = "", now
+
+    def say(self, words: str) -> None:
+        """One line on stderr."""
+        self.notes.print(words, markup=False)
+
+
+def _source(model: Path | None, wishes: dict[str, object], random_weights: bool, stages: _Stages):
+    """(name of the model, what prepare_model takes): a checkpoint, a path of an ONNX file, or random weights."""
+    from shufflec.models.architecture import Architecture, parse_input_size
+    from shufflec.models.checkpoint import bundled_checkpoint, check_matches, load_checkpoint
+
+    if "input_size" in wishes:
+        wishes["input_size"] = parse_input_size(str(wishes["input_size"]))
+    if random_weights:
+        from shufflec.models.random_weights import random_checkpoint
+
+        if model is not None:
+            raise OptionError("--random-weights", "", f"{model} has weights of its own", "give one or the other")
+        architecture = Architecture(**({"groups": 8} | wishes))
+        name = f"shufflenet_v1_g{architecture.groups}_x{architecture.scale:g}_random"
+        stages.say(f"Random weights: {architecture}. Its classes mean nothing; its speed does.")
+        return name, random_checkpoint(architecture)
+    if model is not None and model.suffix == ".onnx":
+        if wishes:
+            options = ", ".join("--" + name.replace("_", "-") for name in wishes)
+            raise OptionError(options, "", f"{model} is a whole network and has its own", "leave them out")
+        return model.stem, model
+    if model is None:
+        path = bundled_checkpoint(int(wishes.get("groups", 8)))
+        stages.say(f"No MODEL given: taking the bundled checkpoint {path.name} (0.25x, trained on digits).")
+    else:
+        path = model
+    checkpoint = load_checkpoint(path)
+    check_matches(path, checkpoint, **wishes)
+    return path.stem, checkpoint
+
+
+def _prepared(source: object, data: str | None, stages: _Stages) -> PreparedModel:
+    """The quantized model, with its accuracy in its description where there is a test set to take it from."""
+    from shufflec.data.datasets import open_dataset
+    from shufflec.quantize.accuracy import accuracy_loss
+    from shufflec.quantize.model_info import read_model_info, write_model_info
+    from shufflec.quantize.prepare import PreparedModel, prepare_model
+
+    prepared = prepare_model(source, data=data, progress=lambda done, total: stages("quantizing", done, total))
+    for note in prepared.notes:
+        stages.say(note)
+    images = data or prepared.info["recipe"].get("data")
+    known = "accuracy" in prepared.info or prepared.info["random_weights"]
+    if known or prepared.float_model is None or (data is None and images != "digits"):
+        return prepared
+    test = open_dataset(images, "test")
+    if len(test) > MOST_TEST_IMAGES:
+        stages.say(f"{len(test)} test images: not evaluated here; `shufflec quantize` and `shufflec eval` do.")
+        return prepared
+    stages("measuring accuracy")
+    loss = accuracy_loss(
+        prepared.float_model,
+        prepared.model,
+        test,
+        prepared.preprocessing,
+        lambda done, total: stages("measuring accuracy", done, total),
+    )
+    write_model_info(prepared.model, {**prepared.info, "accuracy": loss.to_dict()})
+    info = read_model_info(prepared.model)
+    return PreparedModel(prepared.model, info, prepared.float_model, prepared.notes, prepared.cached)
+
+
+def _verified(bundle: Bundle, target: Target, stages: _Stages) -> str:
+    """Runs the code on the target's device and compares it; says what was checked, or why it could not be.
+
+    Raises WrongResultError that names the first layer whose output differs.
+    """
+    from shufflec.profiling.inputs import seeded_inputs
+    from shufflec.profiling.open_device import open_device
+    from shufflec.profiling.remote_network import RemoteNetwork
+    from shufflec.profiling.verify import verify
+
+    stages("checking the code", 0, VERIFIED_INPUTS)
+    done = 0
+
+    def advance() -> None:
+        nonlocal done
+        done += 1
+        stages("checking the code", done, VERIFIED_INPUTS)
+
+    if target.family != "host" and not target.qemu_cpu:
+        return f"not checked: no emulated core is known for {target.name}"
+    try:
+        with open_device(target, say=stages.say) as session:
+            inputs = seeded_inputs(bundle.preprocessing, VERIFIED_INPUTS)
+            names = [layer.name for layer in bundle.layers]
+            verify(RemoteNetwork(bundle, session), bundle.graph(), names, inputs, advance)
+    except (ToolMissingError, DeviceError) as error:
+        return f"not checked: {error.message}"
+    device = "this machine" if target.family == "host" else f"a virtual {target.title}"
+    return f"equal to the integer reference, bit for bit, on {VERIFIED_INPUTS} inputs on {device}"
+
+
+def _result(bundle: Bundle, checked: str, stages: _Stages) -> dict[str, object]:
+    """What --json prints."""
+    from dataclasses import asdict
+
+    contents = bundle.manifest.contents
+    return {
+        "bundle": str(bundle.path),
+        "name": contents.name,
+        "target": contents.target.name,
+        "random_weights": contents.random_weights,
+        "macs": contents.macs,
+        "layers": len(contents.layers),
+        "shuffle": {key: getattr(contents.shuffle, key) for key in ("found", "folded", "copies_left")},
+        "code_bytes": contents.code_bytes,
+        "weight_bytes": contents.weight_bytes,
+        "arena_bytes": contents.memory.arena_bytes,
+        "accuracy": asdict(contents.accuracy) if contents.accuracy is not None else None,
+        "check": checked,
+        "seconds": {name: round(seconds, 3) for name, seconds in stages.seconds.items()},
+    }
+
+
+def _print_summary(bundle: Bundle, checked: str, stages: _Stages) -> None:
+    from rich.table import Table
+
+    contents = bundle.manifest.contents
+    what = str(bundle.architecture) if bundle.architecture is not None else contents.name
+    table = Table(
+        title=f"{contents.name} for {contents.target.title}", title_justify="left", show_header=False, box=None
+    )
+    table.add_column(style="bold")
+    table.add_column()
+    shuffle, accuracy = contents.shuffle, contents.accuracy
+    rows = [
+        ("model", what + ("  RANDOM WEIGHTS: its classes mean nothing" if contents.random_weights else "")),
+        ("work", f"{contents.macs / 1e6:.1f} M multiply-accumulates in {len(contents.layers)} layers"),
+        ("shuffles", f"{shuffle.found} found, {shuffle.folded} folded away, {shuffle.copies_left} copies left"),
+        ("code", f"{contents.code_bytes:,} bytes"),
+        ("weights", f"{contents.weight_bytes:,} bytes"),
+        ("activations", f"{contents.memory.arena_bytes:,} bytes at most"),
+    ]
+    if accuracy is not None and accuracy.int8_top1 is not None and accuracy.float_top1 is not None:
+        where = f"top-1 on {accuracy.images} held-out images of {accuracy.data}"
+        rows.append(("accuracy", f"float {accuracy.float_top1:.2%}, int8 {accuracy.int8_top1:.2%}: {where}"))
+    rows.append(("check", checked))
+    rows.append(("time", ", ".join(f"{name} {seconds:.1f} s" for name, seconds in stages.seconds.items())))
+    for row in rows:
+        table.add_row(*row)
+    console = stdout_console()
+    console.print(table)
+    console.print(f"\nWrote {bundle.path}", markup=False)
+    console.print(f"Next: shufflec profile {bundle.path}", markup=False)
