@@ -39,16 +39,20 @@ def open_device(
     anything that takes time. Raises DeviceError, ToolMissingError (no emulator) or OptionError (more threads than
     cores).
     """
-    if address is not None:
-        with connect_device(address, key, timeout_s) as session:
-            if threads is not None:
-                set_device_threads(session, threads)
-            yield session
-        return
-    host = target.family == "host"
-    local_server = stock_server(threads or 1) if host else virtual_pi(target, threads or 1, say)
-    with (
-        local_server as server,
-        connect_device(server.address, timeout_s=timeout_s) as session,
-    ):
+    with _server(target, address, threads or 1, say) as where, connect_device(where, key, timeout_s) as session:
+        if threads is not None:
+            set_device_threads(session, threads)
         yield session
+
+
+@contextmanager
+def _server(target: Target, address: str | None, threads: int, say: Callable[[str], None]) -> Iterator[str]:
+    """The address of a running server."""
+    if address is not None:
+        yield address
+    elif target.family == "host":
+        with stock_server(threads) as server:
+            yield server.address
+    else:
+        with virtual_pi(target, threads, say) as server:
+            yield server.address

@@ -21,6 +21,8 @@ from shufflec.reports.schema import (
 )
 from shufflec.targets.target import Target
 
+_LOOPBACK = ("127.", "localhost:", "::1:")
+
 
 def bundle_report(bundle: Bundle, profile: Profile | None = None) -> Report:
     """The report of a bundle; without a profile, cost and verification are null."""
@@ -76,7 +78,7 @@ def _accuracy(known: ManifestAccuracy | None) -> Accuracy:
 def _cost(target: Target, profile: Profile) -> Cost:
     return Cost(
         kind=profile.kind,
-        device=f"virtual {target.title}" if profile.kind == "simulated" else f"RPC server at {profile.address}",
+        device=_device(target, profile),
         method=_method(target, profile),
         threads=profile.threads,
         repeats=profile.repeats,
@@ -87,11 +89,20 @@ def _cost(target: Target, profile: Profile) -> Cost:
     )
 
 
+def _device(target: Target, profile: Profile) -> str:
+    if profile.kind == "simulated":
+        return f"virtual {target.title}"
+    if target.family == "host" and profile.address.startswith(_LOOPBACK):
+        return "this machine, through TVM's RPC server"  # its port is another one every time
+    return f"RPC server at {profile.address}"
+
+
 def _method(target: Target, profile: Profile) -> str:
     if profile.kind == "simulated":
+        threads = "" if profile.threads == 1 else f" in all {profile.threads} threads, with their waiting, which varies"
         return (
-            f"instructions counted in an emulated {target.core}, each at its class's cycles for that core, at "
-            f"{target.clock_hz / 1e9:g} GHz; caches and dependencies are not modelled"
+            f"instructions counted in an emulated {target.core}{threads}: each at its class's cycles for that core, "
+            f"at {target.clock_hz / 1e9:g} GHz; caches and dependencies are not modelled"
         )
     return (
         f"the device's clock, median of {profile.repeats} rounds, each over at least {MIN_WHOLE_MS} ms of runs of the "

@@ -126,7 +126,8 @@ def _verdicts(report: Report) -> Markup:
     ]
     if report.cost is not None:
         close = abs(report.cost.layer_sum_difference) <= 0.03
-        lines.append((_badge("adds up" if close else "off", "good" if close else "bad"), wording.sum_line(report.cost)))
+        badge = _badge("adds up", "good") if close else _badge("does not add up", "note")
+        lines.append((badge, wording.sum_line(report.cost)))
     if report.random_weights:
         lines.append((_badge("untrained", "bad"), wording.accuracy_line(report)))
     return element("ul", *[element("li", badge, " ", line) for badge, line in lines], class_="verdicts")

@@ -138,7 +138,9 @@ def memory_line(report: Report) -> str:
 def sum_line(cost: Cost) -> str:
     """How the layers add up, in one line."""
     unit = "instructions" if cost.instructions is not None else "milliseconds"
-    return f"the layers add up to the whole within {percent(abs(cost.layer_sum_difference), 2)} of its {unit}"
+    difference = cost.layer_sum_difference
+    side = "above" if difference > 0 else "below"
+    return f"the layers' {unit} add up to {percent(abs(difference), 2)} {side} the whole network's"
 
 
 def weight_of(layer: Layer) -> float:
