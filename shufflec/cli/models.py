@@ -14,8 +14,10 @@ if TYPE_CHECKING:
     from shufflec.models.architecture import Architecture
     from shufflec.models.complexity import Complexity
 
-_NOTE = """conv MACs leave the classifier out, as the FLOPs of the paper's table 1 do; MACs count it,
-as the README of ShuffleNet-Series does. params: weights, biases, batch norm's scale and shift."""
+_NOTE = """\
+conv MACs leave the classifier out, as the paper's table 1 does; MACs count it,
+as ShuffleNet-Series does. params: weights, biases, scale and shift of the batch
+norms. published: MACs / params, from that table and ShuffleNet-Series."""
 
 
 def models_command(

@@ -35,11 +35,11 @@ def train_command(
         float | None, typer.Option(help="Centre crop. Default: 1 for digits and .npz, else 0.875.")
     ] = None,
     lr: Annotated[float, typer.Option(help="Peak learning rate.")] = 0.1,
-    batch_size: Annotated[int, typer.Option(help="Images a step.")] = 64,
+    batch_size: Annotated[int, typer.Option(help="Images a step.")] = 32,
     momentum: Annotated[float, typer.Option(help="Nesterov momentum.")] = 0.9,
-    weight_decay: Annotated[float, typer.Option(help="On convolution and classifier weights.")] = 1e-4,
+    weight_decay: Annotated[float, typer.Option(help="On convolution and classifier weights.")] = 5e-4,
     label_smoothing: Annotated[float, typer.Option(help="Probability spread over all classes.")] = 0.1,
-    warmup_epochs: Annotated[int, typer.Option(help="Epochs until the peak learning rate.")] = 2,
+    warmup_epochs: Annotated[int, typer.Option(help="Epochs until the peak learning rate.")] = 3,
     shift: Annotated[
         int | None, typer.Option(help="Random shift in pixels. Default: a sixteenth of the input.")
     ] = None,

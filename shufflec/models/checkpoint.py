@@ -64,7 +64,8 @@ class Checkpoint:
 def weights_of(model: torch.nn.Module) -> dict[str, torch.Tensor]:
     """Detached copies of the parameters and the batch-norm statistics of `model`, without the batch counters."""
     state = model.state_dict()
-    return {name: state[name].detach().clone() for name in sorted(state) if not name.endswith("num_batches_tracked")}
+    names = sorted(name for name in state if not name.endswith("num_batches_tracked"))
+    return {name: state[name].detach().clone(memory_format=torch.contiguous_format) for name in names}
 
 
 def check_state(arch: Architecture, model: torch.nn.Module, state: Mapping[str, torch.Tensor]) -> None:

@@ -22,13 +22,13 @@ class Recipe:
     Raises OptionError for a value out of range.
     """
 
-    epochs: int = 30
-    batch_size: int = 64
+    epochs: int = 60
+    batch_size: int = 32
     lr: float = 0.1
     momentum: float = 0.9
-    weight_decay: float = 1e-4
+    weight_decay: float = 5e-4
     label_smoothing: float = 0.1
-    warmup_epochs: int = 2
+    warmup_epochs: int = 3
     shift: int = 0
     flip: bool = False
     threads: int = 1

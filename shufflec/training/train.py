@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -27,7 +27,8 @@ from shufflec.training.resume import TrainingState, fingerprint, load_state, sav
 class TrainingProgress:
     """After one step. loss, accuracy: over this epoch's training images so far, as they were augmented.
 
-    resumed_epochs: whole epochs that an earlier run had done. test_top1: only after an epoch's last step.
+    resumed_epochs: whole epochs that an earlier run had done. test_top1: once an epoch, after its
+    last step, except for the last epoch.
     """
 
     epoch: int
@@ -62,32 +63,32 @@ def train(
     run = fingerprint(arch, preprocessing, recipe, seed, train_data)
     loader = TrainingLoader(train_data, preprocessing, recipe, seed)
     with _deterministic(recipe.threads, seed):
-        model = build(arch)
+        # Depthwise and grouped convolutions train half again as fast on a CPU with channels last.
+        model = build(arch).to(memory_format=torch.channels_last)
         optimizer = recipe.optimizer(model)
         done = _restore(state_file, run, model, optimizer) if state_file else 0
-        test_top1 = None
         for epoch in range(done, recipe.epochs):
-            last = None
-            for last in _epoch(model, optimizer, loader, recipe, epoch, done):
+            for state in _epoch(model, optimizer, loader, recipe, epoch, done):
                 if progress:
-                    progress(last)
+                    progress(state)
             if state_file:
                 save_state(state_file, run, TrainingState(epoch + 1, model.state_dict(), optimizer.state_dict()))
-            if progress and last and epoch + 1 < recipe.epochs:
-                test_top1 = evaluate(torch_predict(model), test_data, preprocessing).top1
-                progress(TrainingProgress(**{**vars(last), "test_top1": test_top1}))
-        state = weights_of(model)
-        metrics = evaluate(torch_predict(model), test_data, preprocessing)
-    return Checkpoint(
-        architecture=arch,
-        preprocessing=preprocessing,
-        class_names=list(train_data.class_names),
-        state=state,
-        recipe={**recipe.to_dict(), "data": train_data.short_name},
-        metrics={"top1": metrics.top1, "top5": metrics.top5, "count": metrics.count},
-        seed=seed,
-        epochs=recipe.epochs,
-    )
+            if progress and epoch + 1 < recipe.epochs:
+                top1 = evaluate(torch_predict(model), test_data, preprocessing).top1
+                progress(replace(state, test_top1=top1))
+        checkpoint = Checkpoint(
+            architecture=arch,
+            preprocessing=preprocessing,
+            class_names=list(train_data.class_names),
+            state=weights_of(model),
+            recipe=recipe.to_dict(),
+            seed=seed,
+            epochs=recipe.epochs,
+        )
+        # As everyone who loads the file computes it: another memory layout may round differently.
+        metrics = evaluate(torch_predict(checkpoint.build()), test_data, preprocessing)
+    checkpoint.metrics = {"top1": metrics.top1, "top5": metrics.top5, "count": metrics.count}
+    return checkpoint
 
 
 def _check(arch: Architecture, preprocessing: Preprocessing, train_data: Dataset, test_data: Dataset) -> None:
@@ -115,7 +116,7 @@ def _epoch(
     for step, (inputs, labels) in enumerate(loader.epoch(epoch)):
         for group in optimizer.param_groups:
             group["lr"] = recipe.learning_rate(epoch * loader.steps + step, loader.steps)
-        logits = model(inputs)
+        logits = model(inputs.to(memory_format=torch.channels_last))
         loss = cross_entropy(logits, labels, label_smoothing=recipe.label_smoothing)
         value = float(loss.detach())
         if not math.isfinite(value):
