@@ -86,6 +86,11 @@ def _has_accumulator_bias(op: Op) -> bool:
     return bool(np.any(op.constants["accumulator_bias"]))
 
 
+def _full_range(op: Op) -> bool:
+    """Whether a weight is -128: then two products of int8 may not fit an int16 lane."""
+    return bool(np.any(op.constants["weight"] == -128))
+
+
 def _windowed(op: Op, in_shape: Shape, out_shape: Shape) -> dict:
     kernel, stride, _ = window(op)
     in_height, in_width, _ = padded_shape(op, in_shape)
@@ -103,13 +108,15 @@ def _conv2d(op: Op, in_shape: Shape, out_shape: Shape) -> dict:
     return params | _requant(op) | {
         "in_channels": in_shape[2], "out_channels": out_shape[2], "groups": op.attrs["groups"],
         "residual_multiplier": residual, "accumulator_bias": _has_accumulator_bias(op),
-        "shuffle_rows": op.attrs.get("shuffle_rows", 1),
+        "shuffle_rows": op.attrs.get("shuffle_rows", 1), "full_range_weights": _full_range(op),
     }  # fmt: skip
 
 
 def _depthwise(op: Op, in_shape: Shape, out_shape: Shape) -> dict:
     params = _windowed(op, in_shape, out_shape) | _requant(op)
-    return params | {"channels": out_shape[2], "accumulator_bias": _has_accumulator_bias(op)}
+    return params | {
+        "channels": out_shape[2], "accumulator_bias": _has_accumulator_bias(op), "full_range_weights": _full_range(op),
+    }  # fmt: skip
 
 
 def _max_pool(op: Op, in_shape: Shape, out_shape: Shape) -> dict:
@@ -135,7 +142,7 @@ def _global_avg_pool(op: Op, in_shape: Shape, out_shape: Shape) -> dict:
 
 
 def _dense(op: Op, in_shape: Shape, out_shape: Shape) -> dict:
-    return {"in_channels": int(np.prod(in_shape)), "out_channels": out_shape[2]}
+    return {"in_channels": int(np.prod(in_shape)), "out_channels": out_shape[2], "full_range_weights": _full_range(op)}
 
 
 def _weighted_sum(op: Op, in_shape: Shape, out_shape: Shape) -> dict:

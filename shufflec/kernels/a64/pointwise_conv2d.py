@@ -1,0 +1,40 @@
+"""The family of 1x1 convolutions, grouped or dense: picks the micro-kernel that a tiling names."""
+
+from __future__ import annotations
+
+from shufflec.kernels.a64 import pointwise_cost
+from shufflec.kernels.a64.pointwise import Shape, build_pointwise
+from shufflec.kernels.a64.pointwise_dot import DotMicroKernel
+from shufflec.kernels.a64.pointwise_lanes import LanesMicroKernel
+from shufflec.kernels.a64.pointwise_pairs import PairsMicroKernel
+from shufflec.kernels.a64.scheduling import MODELS, SCHEDULE
+from shufflec.kernels.kernel import Kernel, Workload
+
+NAME = "a64-pointwise-1"
+
+Tiling = tuple[tuple[str, int], ...]
+
+
+def accepts(workload: Workload) -> bool:
+    """1x1, stride 1, no padding; `height` without `in_height` says so."""
+    return workload.kind == "conv2d" and "in_height" not in dict(workload.params)
+
+
+def tilings(workload: Workload) -> list[Tiling]:
+    """Legal tilings, each with the default scheduling model first."""
+    shapes = pointwise_cost.tilings(workload)
+    return [(*shape, (SCHEDULE, model)) for model in range(len(MODELS)) for shape in shapes]
+
+
+def build(workload: Workload, tiling: Tiling) -> Kernel:
+    """The kernel of a workload with one of `tilings`."""
+    chosen = dict(tiling)
+    shape = Shape.of(workload, chosen["pixels"], chosen["blocks"])
+    full_range = bool(dict(workload.params).get("full_range_weights", False))
+    if chosen["form"] == pointwise_cost.DOT:
+        micro = DotMicroKernel(shape)
+    elif chosen["form"] == pointwise_cost.LANES:
+        micro = LanesMicroKernel(shape, full_range)
+    else:
+        micro = PairsMicroKernel(shape, chosen["form"] == pointwise_cost.RESIDENT, full_range)
+    return build_pointwise(workload, tiling, NAME, micro, MODELS[chosen[SCHEDULE]])

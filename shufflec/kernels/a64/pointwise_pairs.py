@@ -1,0 +1,118 @@
+"""1x1 convolution for small K (NEON): four outputs along the lanes, activations expanded once for all outputs.
+
+TBL expands four channels k of a pixel to [k0 k1 four times | k2 k3 four times]; weights are packed the same way as
+[k0 k1 of 4 outputs | k2 k3 of 4 outputs]. SMULL, SMLAL2 (two products in an int16 lane, so no weight of -128) and
+SADALP then give four finished outputs with no reduction at the end.
+
+Two ways to keep the expanded activations:
+- resident: in registers over all outputs. tile * K/4 registers (20 at most), tile accumulators;
+- in scratch: loaded again for every block. tile * blocks accumulators (24 at most), tile activations, a weight
+  and two products: 31 of 32.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from shufflec.kernels.a64.emitter import Emitter, Pointer, Value
+from shufflec.kernels.a64.pointwise import MicroKernel, Shape
+from shufflec.kernels.a64.registers import Registers
+from shufflec.kernels.a64.widening import Sums
+
+QUAD = 4
+ROW = 16
+UNROLLED = 24  # quads of straight-line code in the scratch form
+LOOP_STEP = 4
+
+
+def _expansion() -> np.ndarray:
+    lanes = np.arange(ROW)
+    first = lanes % 2 + 2 * (lanes >= 8)
+    return np.concatenate([first + QUAD * quad for quad in range(ROW // QUAD)]).astype(np.int8)
+
+
+class PairsMicroKernel(MicroKernel):
+    """resident: see above. full_range: weights of -128 occur, so products are widened one by one."""
+
+    header = _expansion()
+
+    def __init__(self, shape: Shape, resident: bool, full_range: bool = False):
+        super().__init__(shape)
+        self.resident, self.full_range = resident, full_range
+        self.quads = -(-shape.depth // QUAD)
+        self.activations: dict[tuple[int, int], Value] = {}
+        self.scratch: Pointer | None = None
+
+    def scratch_bytes(self) -> int:
+        return 0 if self.resident else self.quads * self.shape.tile * ROW
+
+    def begin_group(self, e: Emitter, inputs: list[Pointer], scratch: Pointer | None) -> None:
+        used = min(self.quads, ROW // QUAD)
+        index = [e.load(e.weights, quad * ROW, "int8x16") for quad in range(used)]
+        self.scratch = scratch
+        rows: dict[int, Value] = {}
+        for quad in range(self.quads):
+            for pixel, pointer in enumerate(inputs):
+                if quad % 4 == 0:
+                    rows[pixel] = e.load(pointer, quad * QUAD, "int8x16")
+                value = e.op("tbl1", "int8x16", rows[pixel], index[quad % 4])
+                if self.resident:
+                    self.activations[pixel, quad] = value
+                else:
+                    e.store(scratch, (quad * self.shape.tile + pixel) * ROW, value, "int8x16")
+
+    def accumulate(self, e: Emitter, inputs: list[Pointer], weights: Pointer, start: list | None, push) -> None:
+        pixels, blocks = range(self.shape.tile), self.shape.blocks
+        if self.resident:
+            for block in range(blocks):
+                sums = Sums(e, self.full_range)
+                first = block * self.quads * ROW
+                for quad, weight in enumerate(e.load_pairs(weights, first, ROW, self.quads, "int8x16")):
+                    for p in pixels:
+                        sums.multiply(p, self.activations[p, quad], weight)
+                    sums.settle()
+                push(block, self._biased(e, [sums[p] for p in pixels], start, block))
+            return
+        sums, at = Sums(e, self.full_range), 0
+        if self.quads > UNROLLED:
+            rounds = self.quads // LOOP_STEP
+            sums, at = self._loop(e, weights, rounds), rounds * LOOP_STEP
+        for quad in range(at, self.quads):
+            self._quad(e, self.scratch, weights, sums, quad)
+        for block in range(blocks):
+            push(block, self._biased(e, [sums[p, block] for p in pixels], start, block))
+
+    def _biased(self, e: Emitter, values: list[Value], start: list | None, block: int) -> list[Value]:
+        return [e.add(value, start[block], "int32x4") for value in values] if start else values
+
+    def _loop(self, e: Emitter, weights: Pointer, rounds: int) -> Sums:
+        shape = self.shape
+        keys = [(p, j) for p in range(shape.tile) for j in range(shape.blocks)]
+        registers = Registers(e, keys, {key: e.splat(0, "int32x4") for key in keys})
+        with e.loop(rounds) as step:
+            here = e.at(self.scratch, step * (LOOP_STEP * shape.tile * ROW))
+            there = e.at(weights, step * (LOOP_STEP * shape.blocks * ROW))
+            sums = Sums(e, self.full_range, registers.read())
+            for quad in range(LOOP_STEP):
+                self._quad(e, here, there, sums, quad)
+            registers.write(sums.values)
+        return Sums(e, self.full_range, registers.read())
+
+    def _quad(self, e: Emitter, scratch: Pointer, weights: Pointer, sums: Sums, quad: int) -> None:
+        shape = self.shape
+        values = [e.load(scratch, (quad * shape.tile + p) * ROW, "int8x16") for p in range(shape.tile)]
+        first = quad * shape.blocks * ROW
+        for block, weight in enumerate(e.load_pairs(weights, first, ROW, shape.blocks, "int8x16")):
+            for p, activation in enumerate(values):
+                sums.multiply((p, block), activation, weight)
+            sums.settle()
+
+    def pack(self, weight: np.ndarray) -> np.ndarray:
+        shape = self.shape
+        lead = weight.shape[:-2]
+        padded = np.zeros((*weight.shape[:-1], self.quads * QUAD), np.int8)
+        padded[..., : weight.shape[-1]] = weight
+        split = padded.reshape(*lead, shape.blocks, 4, self.quads, 2, 2)
+        block, output, quad, half, pair = (len(lead) + i for i in range(5))
+        front = (block, quad) if self.resident else (quad, block)
+        return split.transpose(*range(len(lead)), *front, half, output, pair).reshape(*lead, -1)
