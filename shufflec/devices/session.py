@@ -6,6 +6,7 @@ import json
 import os
 import re
 import socket
+import stat
 import struct
 import threading
 import weakref
@@ -222,7 +223,7 @@ def _tvm_connect(host: str, port: int, key: str, timeout_s: float) -> tuple[rpc.
     def expire() -> None:
         expired.set()
         for descriptor in _sockets_to(port) - before:
-            with suppress(OSError), socket.socket(fileno=os.dup(descriptor)) as hanging:
+            with suppress(OSError), _duplicate(descriptor) as hanging:
                 hanging.shutdown(socket.SHUT_RDWR)
 
     watchdog = threading.Timer(timeout_s, expire)
@@ -235,7 +236,7 @@ def _tvm_connect(host: str, port: int, key: str, timeout_s: float) -> tuple[rpc.
     finally:
         watchdog.cancel()
     opened = _sockets_to(port) - before
-    return remote, socket.socket(fileno=os.dup(opened.pop())) if opened else None
+    return remote, _duplicate(opened.pop()) if opened else None
 
 
 def _connect_error(where: str, key: str, waited_s: float | None, text: str) -> DeviceError:
@@ -256,16 +257,23 @@ def _connect_error(where: str, key: str, waited_s: float | None, text: str) -> D
 
 def _sockets_to(port: int) -> set[int]:
     """This process's descriptors that are TCP connections to a remote `port`."""
-    found = set()
-    for name in os.listdir("/proc/self/fd"):
-        try:
-            with socket.socket(fileno=os.dup(int(name))) as candidate:
-                peer = candidate.getpeername()
-        except OSError:
-            continue  # not a connected socket, or closed meanwhile
-        if candidate.family in (socket.AF_INET, socket.AF_INET6) and peer[1] == port:
-            found.add(int(name))
-    return found
+    return {descriptor for name in os.listdir("/proc/self/fd") if _peer_port(descriptor := int(name)) == port}
+
+
+def _peer_port(descriptor: int) -> int | None:
+    """The remote port of a TCP connection; None for every other descriptor, and for one closed meanwhile."""
+    try:
+        if not stat.S_ISSOCK(os.fstat(descriptor).st_mode):
+            return None
+        with _duplicate(descriptor) as connection:
+            return connection.getpeername()[1] if connection.family in (socket.AF_INET, socket.AF_INET6) else None
+    except OSError:
+        return None
+
+
+def _duplicate(descriptor: int) -> socket.socket:
+    """A socket of our own on TVM's connection: closing it leaves TVM's open; options and shutdown act on both."""
+    return socket.socket(fileno=os.dup(descriptor))
 
 
 def _set_options(connection: socket.socket, timeout_s: float) -> None:

@@ -14,12 +14,14 @@ from pathlib import Path
 from shufflec.devices import process_state
 from shufflec.devices.build import SERVER, NativePrograms, native_programs
 from shufflec.devices.emulator import Emulator, find_emulator
+from shufflec.devices.guest_files import make_root
 from shufflec.devices.process_state import RunningServer
 from shufflec.errors import DeviceError, OptionError
 from shufflec.targets.target import Target
 
 KIND = "virtual-pi"
 HOST = "127.0.0.1"
+MAX_THREADS = 16  # SHUFFLEC_MAX_THREADS of native/common/counters.h
 START_TIMEOUT_S = 60.0
 _LISTENING = re.compile(r"^listening on [^ ]+:(\d+) ", re.MULTILINE)
 
@@ -40,8 +42,9 @@ def start(
         )
     if not target.cycles:
         raise OptionError("--target", target.name, "has no [cycles] table, which simulated time needs")
-    if not 1 <= threads <= target.cores:
-        raise OptionError("--threads", threads, f"expected 1 to {target.cores}, the cores of {target.name}")
+    if not 1 <= threads <= min(target.cores, MAX_THREADS):
+        most = min(target.cores, MAX_THREADS)
+        raise OptionError("--threads", threads, f"expected 1 to {most}, the cores of {target.name}")
     if not 0 <= port <= 65535:
         raise OptionError("--port", port, "expected 0 (any free port) to 65535")
     emulator = find_emulator()
@@ -71,13 +74,21 @@ def _launch(
 ) -> RunningServer:
     (folder / "sessions").mkdir()
     (folder / "counters").touch()
+    make_root(folder / "root", emulator.sysroot, target)
     cycles = ",".join(f"{name}={value:g}" for name, value in target.cycles.items())
     # Relative names and a fixed argv[0], environment and seed: the guest sees the same bytes in every run.
-    command = [str(emulator.program), "-cpu", target.qemu_cpu, "-L", str(emulator.sysroot), "-seed", "1", "-0", SERVER]
-    command += ["-plugin", f"{programs.plugin},counters=counters,threads={threads}", str(programs.server)]
+    command = [str(emulator.program), "-cpu", target.qemu_cpu, "-L", "root", "-seed", "1", "-0", SERVER]
+    plugin = str(programs.plugin).replace(",", ",,")  # how QEMU's options spell a comma
+    command += ["-plugin", f"{plugin},counters=counters,threads={threads}", str(programs.server)]
     command += ["--host", HOST, "--port", str(port)]
     command += ["--counters", "counters", "--clock-hz", str(target.clock_hz), "--cycles", cycles]
-    environment = {"TVM_NUM_THREADS": str(threads), "TMPDIR": "sessions", "LC_ALL": "C", "PATH": os.defpath}
+    environment = {
+        "TVM_NUM_THREADS": str(threads),
+        "TVM_BIND_THREADS": "0",
+        "TMPDIR": "sessions",
+        "LC_ALL": "C",
+        "PATH": os.defpath,
+    }
     with open(folder / "server.log", "wb") as log:
         process = subprocess.Popen(
             command,

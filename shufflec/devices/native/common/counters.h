@@ -34,13 +34,14 @@ enum ShufflecOperation {
   SHUFFLEC_REGION_STOP = 2,  /* counting stops with this call; ShufflecCounters is written */
 };
 
+#define SHUFFLEC_MAX_THREADS 16
 #define SHUFFLEC_COUNTERS_MAGIC UINT64_C(0x31746e6366756873) /* "shufcnt1"; its last digit is the layout's version */
 
 struct ShufflecCounters {
   uint64_t magic;
-  uint64_t regions;                        /* regions closed so far */
-  uint64_t instructions[SHUFFLEC_CLASSES]; /* executed in the last region, over all threads */
-  uint64_t exact;                          /* 0 when several threads ran on counters meant for one */
+  uint64_t regions; /* closed so far */
+  uint64_t exact;   /* 0 when more threads ran than counters were made for */
+  uint64_t instructions[SHUFFLEC_MAX_THREADS][SHUFFLEC_CLASSES]; /* executed in the last region, by thread and class */
 };
 
 #ifdef __cplusplus

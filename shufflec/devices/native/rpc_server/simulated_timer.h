@@ -22,7 +22,8 @@ struct CoreCost {
 bool OpenCounters(const char* path);
 
 // Overrides `runtime.timer.cpu` (so time_evaluator reports simulated time) and adds `shufflec.counters`, which returns
-// the last timed region as JSON: instructions by class, their sum, and the simulated nanoseconds.
+// the last timed region as JSON: instructions by class over all threads, their sum, and the simulated nanoseconds, which
+// are those of the busiest thread.
 void RegisterSimulatedTimer(const CoreCost& cost);
 
 }  // namespace shufflec

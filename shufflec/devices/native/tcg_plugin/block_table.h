@@ -1,4 +1,4 @@
-/* Every translated block, how often it ran, and what it holds: the base of all counts by region. */
+/* Every translated block, how often each thread ran it, and what it holds: the base of all counts by region. */
 #ifndef SHUFFLEC_BLOCK_TABLE_H_
 #define SHUFFLEC_BLOCK_TABLE_H_
 
@@ -8,13 +8,17 @@
 #include "../common/counters.h"
 
 struct Block {
-  uint64_t address;                     /* guest virtual address of the first instruction */
-  uint64_t executions;                  /* since the block was translated */
-  uint64_t executions_at_start;         /* of the region */
-  uint32_t length;                      /* instructions */
-  uint32_t *words;                      /* [length], the instructions themselves */
+  uint64_t address;                        /* guest virtual address of the first instruction */
+  uint32_t length;                         /* instructions */
+  uint32_t *words;                         /* [length], the instructions themselves */
   uint32_t instructions[SHUFFLEC_CLASSES]; /* in one execution */
+  uint64_t *executions_at_start;           /* [threads], of the region */
+  uint64_t executions[];                   /* [threads], since the block was translated */
 };
+
+/* Sets how many threads have a counter of their own in every block. Call it once, before all else. */
+void block_table_set_threads(unsigned threads);
+unsigned block_table_threads(void);
 
 /* Adds a block of `length` instructions with no execution yet; the pointer stays valid for the process's life.
  * Threads may translate at the same time. Returns NULL when memory is out. */
@@ -23,7 +27,7 @@ struct Block *block_table_add(uint64_t address, const uint32_t *words, uint32_t 
 /* Counts from here: block_table_sum() then gives the executions since this call. */
 void block_table_start_region(void);
 
-/* Instructions by class over all blocks since block_table_start_region(). */
-void block_table_sum(uint64_t instructions[SHUFFLEC_CLASSES]);
+/* Instructions by thread and class over all blocks since block_table_start_region(). */
+void block_table_sum(uint64_t instructions[SHUFFLEC_MAX_THREADS][SHUFFLEC_CLASSES]);
 
 #endif /* SHUFFLEC_BLOCK_TABLE_H_ */

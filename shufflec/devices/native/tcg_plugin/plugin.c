@@ -1,7 +1,7 @@
 /* TCG plugin for qemu-aarch64 (user mode): counts executed instructions by class between two guest requests.
  *
  * Arguments: counters=FILE  the file shared with the guest (../common/counters.h), made by whoever starts qemu
- *            threads=N      1 (default): inline counters, exact for one guest thread; more: atomic counters
+ *            threads=N      1 (default): inline counters, for one guest thread; more: a callback and a counter for each
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -17,18 +17,16 @@
 QEMU_PLUGIN_EXPORT int qemu_plugin_version = SHUFFLEC_QEMU_PLUGIN_API;
 
 static struct ShufflecCounters *shared;
-static int one_thread = 1;
-static int several_seen;
+static int too_many_threads;
 
 static void on_execute(unsigned vcpu, void *data) {
-  (void)vcpu;
-  __atomic_fetch_add(&((struct Block *)data)->executions, 1, __ATOMIC_RELAXED);
+  if (vcpu < block_table_threads()) ((struct Block *)data)->executions[vcpu]++;
 }
 
 static void count_executions(struct qemu_plugin_tb *tb, struct Block *block) {
 #if SHUFFLEC_QEMU_PLUGIN_API == 1
-  if (one_thread) {
-    qemu_plugin_register_vcpu_tb_exec_inline(tb, QEMU_PLUGIN_INLINE_ADD_U64, &block->executions, 1);
+  if (block_table_threads() == 1) {
+    qemu_plugin_register_vcpu_tb_exec_inline(tb, QEMU_PLUGIN_INLINE_ADD_U64, &block->executions[0], 1);
     return;
   }
 #endif
@@ -70,14 +68,14 @@ static void on_syscall(qemu_plugin_id_t id, unsigned vcpu, int64_t number, uint6
     block_table_start_region();
   } else if (operation == SHUFFLEC_REGION_STOP) {
     block_table_sum(shared->instructions);
-    shared->exact = !one_thread || !several_seen;
+    shared->exact = !too_many_threads;
     shared->regions++;
   }
 }
 
 static void on_vcpu_init(qemu_plugin_id_t id, unsigned vcpu) {
   (void)id;
-  if (vcpu > 0) several_seen = 1;
+  if (vcpu >= block_table_threads()) too_many_threads = 1;
 }
 
 static int refuse(const char *what, const char *detail) {
@@ -102,7 +100,9 @@ QEMU_PLUGIN_EXPORT int qemu_plugin_install(qemu_plugin_id_t id, const qemu_info_
     if (!strncmp(argv[i], "counters=", 9)) {
       counters = argv[i] + 9;
     } else if (!strncmp(argv[i], "threads=", 8)) {
-      one_thread = strtol(argv[i] + 8, NULL, 10) == 1;
+      unsigned long threads = strtoul(argv[i] + 8, NULL, 10);
+      if (threads < 1 || threads > SHUFFLEC_MAX_THREADS) return refuse("cannot count this many: ", argv[i]);
+      block_table_set_threads((unsigned)threads);
     } else {
       return refuse("unknown argument: ", argv[i]);
     }
