@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass
+from math import prod
 from pathlib import Path
+from typing import Literal
 
 from shufflec.data.preprocessing import Preprocessing
 from shufflec.errors import InputFileError, OptionError
@@ -19,6 +21,7 @@ from shufflec.validate import ValidationError, build
 SCHEMA = 1
 FILE_NAME = "manifest.json"
 _MAX_BYTES = 16 << 20
+_MAX_VALUES = 1 << 28  # of one tensor
 
 
 @dataclass(frozen=True)
@@ -64,7 +67,7 @@ class LayerEntry:
     kind: str
     tensor: str
     output_shape: tuple[int, int, int]
-    output_dtype: str
+    output_dtype: Literal["int8", "int32", "float32"]
     macs: int
     weight_bytes: int
     kernels: tuple[str, ...]
@@ -159,10 +162,32 @@ def read_manifest(folder: Path) -> Manifest:
         raise InputFileError(path, f"has schema {found}, this shufflec reads {SCHEMA}", "compile the model again")
     architecture, preprocessing = value.pop("architecture", None), value.pop("preprocessing", None)
     try:
-        return Manifest(
+        manifest = Manifest(
             build(Contents, value, "manifest"),
             Architecture.from_dict(architecture) if architecture is not None else None,
             Preprocessing.from_dict(preprocessing),
         )
+        _check(manifest)
     except (ValidationError, OptionError) as error:
         raise InputFileError(path, str(error), "compile the model again") from error
+    return manifest
+
+
+def _check(manifest: Manifest) -> None:
+    """Consistency that types alone do not give. Raises ValidationError."""
+    contents = manifest.contents
+    if contents.input_shape != (1, 3, *manifest.preprocessing.input_size):
+        raise ValidationError(f"manifest.input_shape is {contents.input_shape}, which the preprocessing does not make")
+    if contents.output_shape != (1, len(contents.class_names)):
+        raise ValidationError(
+            f"manifest.output_shape is {contents.output_shape}, expected (1, {len(contents.class_names)}): one a class"
+        )
+    shapes = [contents.input_shape, *(layer.output_shape for layer in contents.layers)]
+    for shape in shapes:
+        if not 0 < prod(shape) <= _MAX_VALUES:
+            raise ValidationError(f"manifest has a tensor of shape {shape}, expected 1 to {_MAX_VALUES} values")
+    for buffer in contents.memory.buffers:
+        if not buffer.first <= buffer.last < len(contents.layers):
+            raise ValidationError(f"manifest: buffer {buffer.name} lives in layers that are not there")
+        if buffer.offset + buffer.bytes > contents.memory.arena_bytes:
+            raise ValidationError(f"manifest: buffer {buffer.name} ends behind the arena")

@@ -1,0 +1,113 @@
+"""How a graph is laid out: pads, concats in place, workloads."""
+
+from __future__ import annotations
+
+from integer_graphs import GraphBuilder, tiny_shufflenet
+
+from shufflec.backends.layout import MAX_TASKS, lay_out, slices_of_concats
+from shufflec.backends.planner import plan
+from shufflec.kernels.kernel import Kernel, Packed, Workload
+
+
+def no_code(workload: Workload, scratch: int = 0) -> Kernel:
+    return Kernel(workload, (), "none", None, 1, scratch, lambda constants: Packed())
+
+
+def finish(b: GraphBuilder, x: str):
+    return b.finish(b.dequantize(b.dense(b.global_avg_pool(x), 3)))
+
+
+def kinds(program) -> list[list[str]]:
+    return [[step.kernel.workload.kind for step in layer.steps] for layer in program.layers]
+
+
+def test_quantize_writes_the_border_of_the_first_convolution():
+    b = GraphBuilder(0, 10, 12)
+    x = b.conv2d(b.quantize(), 8, kernel=(3, 3), stride=(2, 2), pad=(1, 2, 0, 1))
+    program = lay_out(finish(b, x), "portable", no_code)
+    quantize, conv = program.layers[:2]
+    assert kinds(program)[:2] == [["quantize"], ["conv2d"]]
+    assert quantize.steps[0].kernel.workload["pad"] == (1, 2, 0, 1)
+    assert conv.steps[0].inputs[0].shape == (11, 15, 3)
+    # The layer's own output is the plane inside the border.
+    assert quantize.output.shape == (10, 12, 3)
+    assert quantize.output.offset == (1 * 15 + 2) * 3
+    assert (quantize.output.pitch, quantize.output.row) == (3, 15)
+
+
+def test_a_border_of_another_value_needs_a_pad():
+    b = GraphBuilder(0, 10, 12)
+    x = b.conv2d(b.quantize(), 8, kernel=(3, 3), pad=(1, 1, 1, 1), pad_value=5)
+    assert kinds(lay_out(finish(b, x), "portable", no_code))[:2] == [["quantize"], ["pad", "conv2d"]]
+
+
+def test_pad_carries_one_value_or_one_a_channel():
+    b = GraphBuilder(0, 10, 12)
+    x = b.conv2d(b.quantize(), 8)
+    x = b.depthwise(b.depthwise(x, per_channel=False), per_channel=True)
+    program = lay_out(finish(b, b.max_pool(x)), "portable", no_code)
+    pads = [s.kernel.workload["value"] for s in program.steps if s.kernel.workload.kind == "pad"]
+    assert pads == [3, None, -128]
+
+
+def test_concat_is_written_in_place():
+    b = GraphBuilder(0, 8, 8)
+    x = b.conv2d(b.quantize(), 8)
+    graph = finish(b, b.concat(b.max_pool(x), b.conv2d(x, 5, stride=(2, 2))))
+    program = lay_out(graph, "portable", no_code)
+    assert "concat" not in [layer.kind for layer in program.layers]
+    pool, conv = program.layers[2:4]
+    assert pool.output.buffer == conv.output.buffer
+    assert (pool.output.offset, conv.output.offset) == (0, 8)
+    assert (pool.output.pitch, conv.output.pitch) == (13, 13)
+    assert conv.steps[0].kernel.workload["out_pitch"] == 13
+
+
+def test_concat_copies_what_has_another_reader_and_what_is_listed_twice():
+    b = GraphBuilder(0, 8, 8)
+    x = b.conv2d(b.quantize(), 8)
+    y = b.conv2d(x, 8)
+    graph = finish(b, b.concat(x, y, y))
+    assert slices_of_concats(graph) == {}
+    program = lay_out(graph, "portable", no_code)
+    assert kinds(program)[3] == ["copy", "copy", "copy"]
+    assert [s.output.offset for s in program.layers[3].steps] == [0, 8, 16]
+
+
+def test_concat_of_a_concat():
+    b = GraphBuilder(0, 8, 8)
+    x = b.conv2d(b.quantize(), 8)
+    inner = b.concat(b.conv2d(x, 4), b.conv2d(x, 3))
+    graph = finish(b, b.concat(inner, b.conv2d(x, 2)))
+    program = lay_out(graph, "portable", no_code)
+    assert kinds(program)[-4:] == [["copy"], ["global_avg_pool"], ["dense"], ["dequantize"]]
+
+
+def test_every_thread_has_its_scratch():
+    graph = tiny_shufflenet(0)
+    program = lay_out(graph, "neon", lambda workload: no_code(workload, 100))
+    memory = plan(program.buffers.values())
+    for index, layer in enumerate(program.layers):
+        live = {p.buffer.name for p in memory.live(index)}
+        for step in layer.steps:
+            assert program.buffers[step.scratch].nbytes == 128 * MAX_TASKS
+            assert step.scratch in live
+
+
+def test_pointwise_workload_has_no_window():
+    b = GraphBuilder(0, 8, 8)
+    x = b.conv2d(b.quantize(), 8)
+    x = b.conv2d(x, 12, groups=4, rows=4)
+    workload = lay_out(finish(b, x), "neon", no_code).layers[2].steps[0].kernel.workload
+    assert workload.isa == "neon"
+    assert not {"kernel", "stride", "in_height", "in_width"} & set(dict(workload.params))
+
+
+def test_layers_are_named_after_the_operators_and_count_their_work():
+    graph = tiny_shufflenet(0)
+    program = lay_out(graph, "portable", no_code)
+    ops = {op.name: op for op in graph.ops}
+    for layer in program.layers:
+        assert layer.output.tensor == ops[layer.name].output
+        assert layer.macs == graph.macs(ops[layer.name])
+    assert sum(layer.macs for layer in program.layers) == sum(map(graph.macs, graph.ops))
