@@ -16,6 +16,8 @@ PACKED(add_one) {
   return 0;
 }
 
+#ifdef __aarch64__
+
 // args[0] turns of: 1 load, 1 store, 1 widening multiply, 1 other SIMD, 2 scalar, 1 branch.
 PACKED(mixed) {
   static int64_t cell[2];
@@ -82,5 +84,7 @@ PACKED(own_thread) {
   work.turns = args[0].v_int64;
   return pthread_create(&thread, NULL, multiply_thread, NULL) || pthread_join(thread, NULL);
 }
+
+#endif  // __aarch64__
 
 PACKED(crash) { abort(); }
