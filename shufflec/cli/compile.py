@@ -230,8 +230,7 @@ def _verified(bundle: Bundle, target: Target, stages: _Stages) -> str:
     try:
         with open_device(target, say=stages.say) as session:
             inputs = seeded_inputs(bundle.preprocessing, VERIFIED_INPUTS)
-            names = [layer.name for layer in bundle.layers]
-            verify(RemoteNetwork(bundle, session), bundle.graph(), names, inputs, advance)
+            verify(RemoteNetwork(bundle, session), bundle.graph(), bundle.layers, inputs, advance)
     except (ToolMissingError, DeviceError) as error:
         return f"not checked: {error.message}"
     device = "this machine" if target.family == "host" else f"a virtual {target.title}"
