@@ -79,13 +79,13 @@ def _cost_tip(layer: Layer) -> str:
     if layer.milliseconds is not None:
         parts.append(wording.milliseconds(layer.milliseconds))
     if layer.instructions_by_class:
-        parts += [f"\n{name}: {value:,}" for name, value in sorted(layer.instructions_by_class.items())]
+        parts += [f"\n{name}: {value:,}" for name, value in wording.instruction_classes(layer.instructions_by_class)]
     return ", ".join(parts[:2]) + "".join(parts[2:])
 
 
 def class_chart(counts: dict[str, int]) -> Markup:
     """Instructions by class, the largest first, as horizontal bars of one colour."""
-    ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    ordered = wording.instruction_classes(counts)
     total = sum(counts.values()) or 1
     widest = max(counts.values(), default=0) or 1
     room = WIDTH - _NAME_WIDTH - _VALUE_WIDTH

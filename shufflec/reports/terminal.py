@@ -115,7 +115,7 @@ def _verdicts(report: Report) -> list[tuple[str, str, str]]:
     if cost is not None:
         lines += [("cost", wording.cost_line(cost), ""), ("", cost.method, ""), ("", wording.sum_line(cost), "")]
         if cost.instructions_by_class:
-            classes = sorted(cost.instructions_by_class.items(), key=lambda item: (-item[1], item[0]))
+            classes = wording.instruction_classes(cost.instructions_by_class)
             lines.append(("classes", ", ".join(f"{name} {wording.short_count(n)}" for name, n in classes), ""))
     style = "" if check is None else "green" if check.equal else "bold red"
     return [

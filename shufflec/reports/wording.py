@@ -87,6 +87,11 @@ def title(report: Report) -> str:
     return f"{words}, {height}x{width}, {report.classes} classes"
 
 
+def instruction_classes(counts: dict[str, int]) -> list[tuple[str, int]]:
+    """Classes in words with their counts, the largest first."""
+    return sorted(((name.replace("_", " "), n) for name, n in counts.items()), key=lambda item: (-item[1], item[0]))
+
+
 def cost_line(cost: Cost) -> str:
     """The whole network's cost in one line, labelled simulated or measured."""
     words = f"{milliseconds(cost.milliseconds)} {cost.kind}"

@@ -52,12 +52,19 @@ def example_report(**changes: object) -> Report:
             repeats=1,
             milliseconds=0.001,
             instructions=1010,
-            instructions_by_class={"load": 400, "scalar": 610},
+            instructions_by_class={"load": 400, "widening_multiply": 610},
             layer_sum_difference=total / 1010 - 1,
         ),
         "layers": tuple(
             Layer(
-                name, kind, shape, macs, cost / 1e6, cost, {"load": cost // 2, "scalar": cost - cost // 2}, cost / total
+                name,
+                kind,
+                shape,
+                macs,
+                cost / 1e6,
+                cost,
+                {"load": cost // 2, "widening_multiply": cost - cost // 2},
+                cost / total,
             )
             for name, kind, shape, macs, cost in _LAYERS
         ),

@@ -58,7 +58,7 @@ def test_the_page_shows_every_layer_tensor_and_figure():
         assert text.count(layer.name) >= 3  # the bar, its tooltip, the table
     for words in ("ShuffleNetV1 0.25x g=8 (paper), 8x8, 10 classes", "98.33 %", "float 98.61 %", "18,432", "1,010",
                   "3.00 KiB", "0 copies", "1 found, 1 folded away", "one instruction a cycle", "0.27.0.post1",
-                  "8 rows of 3", "shuffle: copies 1.50 KiB"):  # fmt: skip
+                  "8 rows of 3", "widening multiply", "shuffle: copies 1.50 KiB"):  # fmt: skip
         assert words in text, words
 
 
