@@ -23,7 +23,8 @@ Operator kinds, their inputs, attributes and constants (C: output channels, I: i
 | dequantize       | int32 or int8   | zero_point                                            | scale f32 (C,)                   |
 
 REQUANT: shift, fraction, clamp_min, clamp_max. PER-CHANNEL: multiplier int16 (C,), bias int16 (C,),
-accumulator_bias int32 (C,). numerics.py defines the arithmetic. pad is (top, left, bottom, right); stride and
+accumulator_bias int32 (C,), and pre_shift int8 (C,) in layers that need one, else absent. numerics.py defines the
+arithmetic. pad is (top, left, bottom, right); stride and
 kernel are (vertical, horizontal). `dense` gives int32 accumulators of shape (1, 1, C).
 
 shuffle_rows r (1: none) is the write map of a folded channel shuffle: with C channels as a matrix of r rows and

@@ -3,6 +3,7 @@
 A convolution with int8 inputs x, int8 weights w and output zero point folded into `bias`:
 
     acc = sum(x * w) + accumulator_bias[c]                              int32, exact
+    acc = sat32(acc << pre_shift[c])                                    SQSHL, only in layers that have a pre_shift
     t   = sat16((acc + 2^(shift-1)) >> shift)                           SQRSHRN
     u   = sat16((2 * t * multiplier[c] + 2^15) >> 16)                   SQRDMULH
     u   = sat16(u + bias[c])                                            SQADD
@@ -10,8 +11,13 @@ A convolution with int8 inputs x, int8 weights w and output zero point folded in
     y   = clamp(sat8((u + 2^(fraction-1)) >> fraction))                 SQRSHRN, then SMAX/SMIN
 
 u counts output steps with `fraction` binary digits behind the point. The distance from exact rounding is at most
-half a step plus 1.5 * 2^-fraction steps and the relative error of a 15-bit multiplier. `choose_requant` picks
-shift and fraction so that no intermediate saturates unless the output saturates as well, whatever the input.
+half a step plus 2 * 2^-fraction steps (a residual adds 1 * 2^-fraction). `choose_requant` picks shift and fraction
+so that no intermediate saturates unless the output saturates as well, whatever the input.
+
+One shift serves a layer as long as the scales of its channels lie within a factor of about 30. Beyond that (NNCF's
+per-channel activations before a depthwise convolution, channels that batch norm has blown up) the channel with
+the largest scale would leave the others no digits; such layers get a pre_shift, which gives each channel a shift of
+its own for four more instructions per 16 outputs.
 
 Pools and additions use the same last three lines; see reference.py, which is the definition in NumPy.
 Source of the instructions' semantics: Arm Architecture Reference Manual (DDI 0487), C7.2.
@@ -19,6 +25,7 @@ Source of the instructions' semantics: Arm Architecture Reference Manual (DDI 04
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,12 +34,13 @@ RULE = "a64-q15"
 INT16_MAX = 32767
 MAX_SHIFT = 16  # SQRSHRN 4S -> 4H
 MAX_FRACTION = 7
-STEPS = 256  # an int8 output has this many steps
+MAX_PRE_SHIFT = 15
+ENOUGH_FRACTION = 5  # digits behind the point; with fewer, a pre_shift is worth its instructions
 
 
 @dataclass(frozen=True)
 class Requant:
-    """Parameters of the rule for one layer; arrays have one entry an output channel."""
+    """Parameters of the rule for one layer; arrays have one entry an output channel. pre_shift: None for none."""
 
     shift: int
     fraction: int
@@ -40,6 +48,12 @@ class Requant:
     bias: np.ndarray  # int16
     accumulator_bias: np.ndarray  # int32
     residual_multiplier: int = 0
+    pre_shift: np.ndarray | None = None  # int8, 0 to MAX_PRE_SHIFT
+
+    def constants(self) -> dict[str, np.ndarray]:
+        """The arrays as constants of an operator (ir/graph.py)."""
+        names = ("multiplier", "bias", "accumulator_bias", "pre_shift")
+        return {name: getattr(self, name) for name in names if getattr(self, name) is not None}
 
 
 class RequantRangeError(ValueError):
@@ -68,54 +82,124 @@ def choose_requant(
     correction, low, high = (np.asarray(v, np.int64) for v in (correction, low, high))
     if not (np.all(np.isfinite(real)) and np.all(real >= 0) and np.all(np.isfinite(offset)) and real.max(initial=0) > 0):
         raise RequantRangeError("scales must be finite and positive")
-    for fraction in range(MAX_FRACTION, 0, -1):
-        found = _try_fraction(fraction, real, offset, correction, low, high, residual_real)
-        if found is not None:
-            return found
-    raise RequantRangeError("no shift and fraction keep the int16 intermediates in range")
+    layer = _Layer(real, offset, correction, low, high, float(residual_real))
+    one_shift = _first(layer.with_one_shift)
+    if one_shift is not None and one_shift.fraction >= ENOUGH_FRACTION:
+        return one_shift
+    own_shifts = _first(layer.with_own_shifts)
+    candidates = [found for found in (one_shift, own_shifts) if found is not None]
+    if not candidates:
+        raise RequantRangeError("no shift and fraction keep the int16 intermediates in range")
+    return max(candidates, key=lambda found: found.fraction)
 
 
-def _try_fraction(fraction, real, offset, correction, low, high, residual_real) -> Requant | None:
-    unit = float(1 << fraction)
-    residual_multiplier = int(round(residual_real * unit * 128))
-    if residual_multiplier > INT16_MAX:
-        return None
-    shift = min(MAX_SHIFT, int(np.floor(np.log2((INT16_MAX + 0.5) / (real.max() * unit * 32768.0)))))
-    if shift < 1:
-        return None
-    multiplier = np.round(real * unit * 32768.0 * (1 << shift)).astype(np.int64)
-    residual_span = residual_real * 128 * unit
-    # Without the correction in the accumulator the kernels save an addition; it is a pure re-association as long
-    # as nothing saturates for any input.
-    merged = np.round((offset + correction * real) * unit)
-    peak = np.maximum(np.abs(low), np.abs(high))
-    raw = (peak + (1 << (shift - 1))) >> shift
-    level = ((raw * multiplier) >> 15) + 1
-    if fraction >= 5 and raw.max() <= INT16_MAX and (level + np.abs(merged) + residual_span).max() <= INT16_MAX:
-        zero = np.zeros(len(real), np.int32)
-        return Requant(shift, fraction, multiplier.astype(np.int16), merged.astype(np.int16), zero, residual_multiplier)
-    bias = np.round(offset * unit)
-    room = INT16_MAX - 128 * unit - residual_span
-    if room < 0:
-        return None
-    # A bias beyond int16 goes to the accumulator, whose own range is checked below.
-    kept = np.clip(bias, -room, room)
-    spill = np.where(real > 0, np.round((bias - kept) / unit / np.where(real > 0, real, 1.0)), 0.0)
-    if np.abs(spill + correction).max() > 2**30:
-        return None
-    accumulator = correction + spill.astype(np.int64)
-    peak = np.maximum(np.abs(low + accumulator), np.abs(high + accumulator))
-    if peak.max() >= 2**31 - (1 << shift):
-        return None
-    t_peak = (peak + (1 << (shift - 1))) >> shift
-    reach = (INT16_MAX * multiplier) >> 15
-    # A saturated t is harmless if the multiplied value is beyond the output's whole range anyway.
-    needed = STEPS * unit + np.abs(kept) + residual_span
-    if np.any((t_peak > INT16_MAX) & (reach < needed)):
-        return None
-    return Requant(
-        shift, fraction, multiplier.astype(np.int16), kept.astype(np.int16), accumulator.astype(np.int32), residual_multiplier
-    )
+def _first(attempt: Callable[[int], Requant | None]) -> Requant | None:
+    """The result with the most fraction digits."""
+    attempts = (attempt(fraction) for fraction in range(MAX_FRACTION, 0, -1))
+    return next((found for found in attempts if found is not None), None)
+
+
+@dataclass(frozen=True)
+class _Layer:
+    """The arguments of choose_requant."""
+
+    real: np.ndarray
+    offset: np.ndarray
+    correction: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+    residual_real: float
+
+    def with_one_shift(self, fraction: int) -> Requant | None:
+        """Parameters with `fraction` digits and one shift for all channels, if there are any."""
+        shift = min(MAX_SHIFT, int(_largest_shift(self.real.max(), fraction)))
+        if shift < 1:
+            return None
+        return self._merged(fraction, shift) or self._checked(fraction, shift, np.zeros(len(self.real), np.int64))
+
+    def with_own_shifts(self, fraction: int) -> Requant | None:
+        """Parameters with `fraction` digits and a pre_shift, if there are any."""
+        # A scale of 0 is that of a channel without weights; any shift does.
+        own = np.minimum(_largest_shift(np.where(self.real > 0, self.real, self.real.max()), fraction), MAX_SHIFT)
+        shift = int(max(1, own.max()))
+        # A scale far below the others needs fewer digits: the shift it does not get costs it nothing.
+        shift = min(shift, max(1, int(own.min()) + MAX_PRE_SHIFT))
+        return self._checked(fraction, shift, np.maximum(shift - own, 0).astype(np.int64))
+
+    def _multiplier(self, fraction: int, shift: int, pre_shift: np.ndarray | int = 0) -> np.ndarray:
+        exact = self.real * 2.0 ** (fraction + 15 + shift - pre_shift)
+        return np.minimum(np.round(exact), INT16_MAX).astype(np.int64)
+
+    def _residual(self, fraction: int) -> tuple[int, float]:
+        """The residual's multiplier, and the most that it adds to u."""
+        return int(round(self.residual_real * 128 * 2**fraction)), self.residual_real * 128 * 2**fraction
+
+    def _merged(self, fraction: int, shift: int) -> Requant | None:
+        """All offsets in `bias`, none in the accumulators, which saves the kernels an addition.
+
+        It is a pure re-association, and legal where nothing saturates for any input.
+        """
+        residual, span = self._residual(fraction)
+        multiplier = self._multiplier(fraction, shift)
+        bias = np.round((self.offset + self.correction * self.real) * 2.0**fraction)
+        t = (np.maximum(np.abs(self.low), np.abs(self.high)) + (1 << (shift - 1))) >> shift
+        u = ((t * multiplier) >> 15) + 1 + np.abs(bias) + span
+        if fraction < ENOUGH_FRACTION or residual > INT16_MAX or t.max() > INT16_MAX or u.max() > INT16_MAX:
+            return None
+        zero = np.zeros(len(self.real), np.int32)
+        return Requant(shift, fraction, multiplier.astype(np.int16), bias.astype(np.int16), zero, residual)
+
+    def _checked(self, fraction: int, shift: int, pre_shift: np.ndarray) -> Requant | None:
+        """Input zero points and offsets beyond int16 in the accumulators; None if something could go wrong."""
+        unit = 2.0**fraction
+        residual, span = self._residual(fraction)
+        multiplier = self._multiplier(fraction, shift, pre_shift)
+        room = INT16_MAX - 128 * unit - span
+        if residual > INT16_MAX or room < 0 or np.any(pre_shift > MAX_PRE_SHIFT):
+            return None
+        step = self.real * unit  # of the accumulator, in u
+        reach = (INT16_MAX * multiplier) >> 15
+        # Where t may saturate, `reach` has to cover the bias too, so less of the offset may go there.
+        left = reach - 128 * unit - span
+        spill, bias = self._split_offset(step, unit, np.where(left < step, room, np.minimum(left - step, room)), span)
+        if np.any(np.abs(bias) > INT16_MAX) or np.abs(spill + self.correction).max() > 2**30:
+            return None
+        accumulator = self.correction + spill
+        peak = np.maximum(np.abs(self.low + accumulator), np.abs(self.high + accumulator))
+        if peak.max() >= 2**31 - (1 << shift):
+            return None
+        t = (np.minimum(peak << pre_shift, 2**31 - 1) + (1 << (shift - 1))) >> shift
+        # A saturated t is harmless if u is then beyond the output's range, whatever the residual.
+        needed = 128 * unit + np.abs(bias) + span
+        if np.any((t > INT16_MAX) & (reach < needed)):
+            return None
+        return Requant(
+            shift,
+            fraction,
+            multiplier.astype(np.int16),
+            bias.astype(np.int16),
+            accumulator.astype(np.int32),
+            residual,
+            pre_shift.astype(np.int8) if pre_shift.any() else None,
+        )
+
+    def _split_offset(self, step: np.ndarray, unit: float, room: np.ndarray, span: float) -> tuple[np.ndarray, np.ndarray]:
+        """(part of the offset in accumulator steps, the rest in u): int64 and float64 (C,)."""
+        offset = self.offset * unit
+        kept = np.clip(offset, -room, room)
+        peak = np.maximum(np.abs(self.low + self.correction), np.abs(self.high + self.correction))
+        # Without the excess the output is saturated all the same if the sum cannot bring it back.
+        stuck = peak * step + 128 * unit + span <= room
+        excess = np.where(stuck | (step == 0), 0.0, offset - kept)
+        spill = np.round(excess / np.where(step > 0, step, 1.0))
+        if np.any((step == 0) & ~stuck & (offset != kept)):
+            return spill.astype(np.int64), np.full(len(step), np.inf)
+        return np.clip(spill, -(2**40), 2**40).astype(np.int64), np.round(kept + excess - spill * step)
+
+
+def _largest_shift(real: np.ndarray | float, fraction: int) -> np.ndarray:
+    """The largest shift for which a scale's multiplier still fits int16."""
+    return np.floor(np.log2((INT16_MAX + 0.5) / 32768.0 / (np.asarray(real) * 2.0**fraction)))
 
 
 def choose_sum(ratios: tuple[float, ...], offset: float) -> tuple[tuple[int, ...], int, int]:

@@ -11,6 +11,11 @@ import numpy as np
 from shufflec.ir.graph import Graph, Op, shuffle_destination
 
 
+def sat32(v: np.ndarray) -> np.ndarray:
+    """Saturates to int32."""
+    return np.clip(v, -(2**31), 2**31 - 1)
+
+
 def sat16(v: np.ndarray) -> np.ndarray:
     """Saturates to int16."""
     return np.clip(v, -32768, 32767)
@@ -37,7 +42,10 @@ def _finish(u: np.ndarray, attrs: dict) -> np.ndarray:
 
 
 def _requant(acc: np.ndarray, op: Op, residual: np.ndarray | None) -> np.ndarray:
-    t = sat16(rounding_shift(acc + op.constants["accumulator_bias"].astype(np.int64), op.attrs["shift"]))
+    acc = acc + op.constants["accumulator_bias"].astype(np.int64)
+    if "pre_shift" in op.constants:
+        acc = sat32(acc << op.constants["pre_shift"].astype(np.int64))
+    t = sat16(rounding_shift(acc, op.attrs["shift"]))
     u = sqrdmulh(t, op.constants["multiplier"])
     u = sat16(u + op.constants["bias"].astype(np.int64))
     if residual is not None:

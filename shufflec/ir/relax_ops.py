@@ -3,8 +3,8 @@
     y = R.call_dps_packed("shufflec.conv2d", (x, weight, pad_value, multiplier, bias, accumulator_bias),
                           out_ty=R.Tensor((H, W, C), "int8"))      # attributes: DictAttrs of the call
 
-Inputs come first, then the constants in the order of CONSTANTS. The attribute `name` is the operator's name in
-reports; TVM's own variable names cannot hold a dot.
+Inputs come first, then the constants, whose names are the attribute `constants`. The attribute `name` is the
+operator's name in reports; TVM's own variable names cannot hold a dot.
 """
 
 from __future__ import annotations
@@ -17,24 +17,13 @@ from shufflec.ir.graph import KINDS, Graph, Op, TensorSpec
 from shufflec.ir.passes.rewrite import FunctionBuilder, bindings_of, constant, is_op, shape_of
 
 PREFIX = "shufflec."
-_PER_CHANNEL = ("multiplier", "bias", "accumulator_bias")
-CONSTANTS: dict[str, tuple[str, ...]] = dict.fromkeys(KINDS, ()) | {
-    "conv2d": ("weight", "pad_value", *_PER_CHANNEL),
-    "depthwise_conv2d": ("weight", "pad_value", *_PER_CHANNEL),
-    "avg_pool2d": ("multiplier",),
-    "global_avg_pool": _PER_CHANNEL,
-    "dense": ("weight", "accumulator_bias"),
-    "dequantize": ("scale",),
-}
-
-
 def integer_call(op: Op, inputs: list[relax.Expr], spec: TensorSpec) -> relax.Call:
     """The Relax call of one operator. inputs: the expressions for op.inputs; spec: its output tensor."""
-    constants = [relax.const(np.ascontiguousarray(op.constants[name])) for name in CONSTANTS[op.kind]]
+    constants = [relax.const(np.ascontiguousarray(value)) for value in op.constants.values()]
     return relax.Call(
         tvm.ir.Op.get("relax.call_dps_packed"),
         [relax.ExternFunc(PREFIX + op.kind), relax.Tuple([*inputs, *constants])],
-        tvm.ir.make_node("ir.DictAttrs", name=op.name, **op.attrs),
+        tvm.ir.make_node("ir.DictAttrs", name=op.name, constants=tuple(op.constants), **op.attrs),
         [relax.TensorType(spec.shape, spec.dtype)],
     )
 
@@ -88,11 +77,10 @@ def _read_call(call: relax.Expr, names: dict[relax.Var, str]) -> Op:
     if kind is None:
         raise ValueError(f"not an integer operator: {str(call).splitlines()[0]}")
     fields = list(call.args[1].fields)
-    constant_names = CONSTANTS[kind]
-    count = len(fields) - len(constant_names)
-    constants = {name: constant(value) for name, value in zip(constant_names, fields[count:], strict=True)}
     attrs = {str(key): _plain(call.attrs[key]) for key in sorted(map(str, call.attrs.keys()))}
-    name = attrs.pop("name")
+    name, constant_names = attrs.pop("name"), attrs.pop("constants")
+    count = len(fields) - len(constant_names)
+    constants = {key: constant(value) for key, value in zip(constant_names, fields[count:], strict=True)}
     return Op(kind, name, tuple(names[value] for value in fields[:count]), name, attrs, constants)
 
 

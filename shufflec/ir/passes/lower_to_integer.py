@@ -35,15 +35,11 @@ class _FloatInput:
 
 @dataclass(frozen=True)
 class _Codes:
-    """An int8 tensor whose meaning the next DequantizeLinear gives. shape: (H, W, C).
-
-    coarser: factor on that one's scales, float64 (1,) or (C,), where a channel's grid had to be widened.
-    """
+    """An int8 tensor whose meaning the next DequantizeLinear gives. shape: (H, W, C)."""
 
     tensor: str
     shape: tuple[int, int, int]
     name: str
-    coarser: np.ndarray = field(default_factory=lambda: np.ones(1))
 
 
 @dataclass(frozen=True)
@@ -124,16 +120,12 @@ class _Walk:
             self.origins[tensor] = Origin(name, grid)
             return _Codes(tensor, shape, tensor)
         value = self._float(call.args[0], name)
-        coarser = np.ones(1)
-        if isinstance(value, convolution.Convolution) and grid.scale.size > 1:
-            wider = value.coarsened(grid)
-            coarser, grid = wider.scale / grid.scale, wider
         try:
             tensor = value.requantized(self.emitter, grid)
         except RequantRangeError as error:
             raise unsupported(value.name, f"its scales cannot be lowered to integers: {error}") from error
         self.origins[tensor] = Origin(name, grid)
-        return _Codes(tensor, value.shape, value.name, coarser)
+        return _Codes(tensor, value.shape, value.name)
 
     def dequantize(self, name: str, call: relax.Call) -> object:
         codes, scale, zero_point = (constant(item) for item in call.args)
@@ -144,18 +136,15 @@ class _Walk:
         source = self._value(call.args[0])
         if not isinstance(source, _Codes):
             raise unsupported(name, "reads a tensor that no QuantizeLinear made")
-        scale = np.ravel(scale).astype(np.float64) * source.coarser
         return Dequantized(source.name, source.shape, source.tensor, Grid.of(scale, zero_point))
 
     def take(self, name: str, call: relax.Call) -> _Codes:
         source = self._value(call.args[0])
         if not isinstance(source, _Codes):
             raise unsupported(name, "shuffles a float tensor, expected a quantizer before or behind it")
-        order = constant(call.args[1])
-        attrs = {"rows": shuffle_rows(order)}
+        attrs = {"rows": shuffle_rows(constant(call.args[1]))}
         tensor = self.emitter.emit("channel_shuffle", name, [source.tensor], source.shape, attrs)
-        coarser = source.coarser[order] if source.coarser.size > 1 else source.coarser
-        return _Codes(tensor, source.shape, name, coarser)
+        return _Codes(tensor, source.shape, name)
 
     def conv2d(self, name: str, call: relax.Call) -> Value:
         return convolution.convolve(name, call, self._float(call.args[0], name), self._value(call.args[1]))

@@ -17,7 +17,7 @@ from shufflec.ir.relax_ops import graph_from_module
 _WINDOWED = ("conv2d", "depthwise_conv2d", "max_pool2d", "avg_pool2d")
 _CONSTANT_TYPES = {
     "weight": "int8", "pad_value": "int8", "multiplier": "int16", "bias": "int16", "accumulator_bias": "int32",
-    "scale": "float32",
+    "scale": "float32", "pre_shift": "int8",
 }  # fmt: skip
 
 

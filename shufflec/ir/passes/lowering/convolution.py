@@ -16,15 +16,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 from tvm import relax
 
-from shufflec.ir.numerics import Requant, RequantRangeError, choose_requant
+from shufflec.ir.numerics import Requant, choose_requant
 from shufflec.ir.passes.lowering.geometry import fitted_pad
 from shufflec.ir.passes.lowering.values import Clamp, Emitter, Grid, Shape, Value, Weights
 from shufflec.ir.passes.lowering.weighted_sum import Dequantized, dequantized
 from shufflec.ir.passes.rewrite import shape_of, unsupported
-
-ENOUGH_FRACTION = 4  # binary digits behind the point; the rule's error is then below 0.6 of a step
-# Output steps of one accumulator step; just below powers of two, where choose_requant gains a digit.
-_STEP_LIMITS = tuple(0.999 * 2.0**-power for power in range(2, 13))
 
 
 @dataclass(frozen=True)
@@ -75,10 +71,7 @@ class Convolution:
         constants = {
             "weight": self.weight[:, 0] if depthwise else self.weight.transpose(0, 2, 3, 1),
             "pad_value": self._input_zero_points().astype(np.int8),
-            "multiplier": requant.multiplier,
-            "bias": requant.bias,
-            "accumulator_bias": requant.accumulator_bias,
-        }
+        } | requant.constants()
         if depthwise:
             return emitter.emit("depthwise_conv2d", self.name, [self.source.tensor], self.shape, attrs, constants)
         attrs |= {"groups": self.groups, "shuffle_rows": 1}
@@ -109,26 +102,6 @@ class Convolution:
             127 * positive - 128 * negative,
             residual_real,
         )
-
-    def coarsened(self, grid: Grid) -> Grid:
-        """The grid with the least widening of per-channel scales that leaves ENOUGH_FRACTION digits.
-
-        NNCF gives a channel that is nearly always 0 a hundredth of the largest scale. Since a layer has one shift
-        (numerics.py), one such channel would take the fraction digits of all others.
-        """
-        real = self._input_scale() * self.weight_scale / grid.scale
-        best = None
-        for limit in _STEP_LIMITS:
-            wider = Grid(grid.scale * np.maximum(1.0, real / limit), grid.zero_point)
-            try:
-                fraction = self._requant(wider).fraction
-            except RequantRangeError:
-                continue
-            if best is None or fraction > best[0]:
-                best = fraction, wider
-            if fraction >= ENOUGH_FRACTION or limit < real.min():
-                break
-        return grid if best is None else best[1]
 
     def _is_depthwise(self) -> bool:
         """Whether each channel has one filter of its own, as `depthwise_conv2d` has it."""

@@ -95,13 +95,8 @@ class GlobalAverage:
             np.array([count * (127 - zero_in)]),
         )
         attrs = {"zero_point": zero_in, "shift": requant.shift, "fraction": requant.fraction}
-        constants = {
-            "multiplier": requant.multiplier,
-            "bias": requant.bias,
-            "accumulator_bias": requant.accumulator_bias,
-        }
         attrs |= self.clamp.codes(grid, self.name)
-        return emitter.emit("global_avg_pool", self.name, [self.source.tensor], self.shape, attrs, constants)
+        return emitter.emit("global_avg_pool", self.name, [self.source.tensor], self.shape, attrs, requant.constants())
 
 
 def max_pool(name: str, call: relax.Call, data: Value) -> MaxPool:
