@@ -40,7 +40,7 @@ def import_onnx(model: onnx.ModelProto) -> tvm.IRModule:
     graph = checked.graph
     shape = _check_interface(graph)
     _check_ops(graph)
-    _name_nodes(graph)
+    name_nodes(graph)
     _explicit_pads(graph)
     importer = _NamingImporter({graph.input[0].name: shape}, "float32")
     with redirect_stdout(io.StringIO()):  # TVM prints the operator at fault; our error says it
@@ -140,8 +140,8 @@ def _check_ops(graph: onnx.GraphProto) -> None:
         raise UnsupportedModelError("the model is not quantized", "quantize it with: shufflec quantize")
 
 
-def _name_nodes(graph: onnx.GraphProto) -> None:
-    """Makes node names present, unique and readable, and non-constant input names usable as identifiers."""
+def name_nodes(graph: onnx.GraphProto) -> None:
+    """Makes node names present, unique and readable, in place."""
     used: set[str] = set()
     for index, node in enumerate(graph.node):
         name = base = _readable(node, index)

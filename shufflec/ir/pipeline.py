@@ -44,12 +44,18 @@ def lower(model: onnx.ModelProto, fold_shuffle: bool = True) -> IntegerModule:
 
     Raises UnsupportedModelError, naming the node, for a model that cannot become integer throughout.
     """
-    module = import_onnx(model)
-    for step in QDQ_PASSES:
-        module = step(module)
+    module = qdq_module(model)
     found = count_shuffles(module)
     for step in INTEGER_PASSES + (FOLDING_PASSES if fold_shuffle else ()):
         module = step(module)
     graph = verify_integer(module)
     copies = count_copies(graph)
     return IntegerModule(module, graph, {"found": found, "folded": found - copies, "copies_left": copies})
+
+
+def qdq_module(model: onnx.ModelProto) -> tvm.IRModule:
+    """The imported model with one form for each thing, ready for lower_to_integer; still float and executable."""
+    module = import_onnx(model)
+    for step in QDQ_PASSES:
+        module = step(module)
+    return module

@@ -42,21 +42,13 @@ class _Codes:
     name: str
 
 
-@dataclass(frozen=True)
-class Origin:
-    """Where an int8 tensor comes from: the node name of its QuantizeLinear, and the grid of its codes."""
-
-    quantizer: str
-    grid: Grid
-
-
 def lower_to_integer(module: tvm.IRModule) -> tvm.IRModule:
     """Raises UnsupportedModelError, naming the node, for anything that has no integer form."""
     return module_from_graph(lower_to_graph(module)[0])
 
 
-def lower_to_graph(module: tvm.IRModule) -> tuple[Graph, dict[str, Origin]]:
-    """The integer graph, and for each of its tensors that a QuantizeLinear of the model made, which one."""
+def lower_to_graph(module: tvm.IRModule) -> tuple[Graph, dict[str, str]]:
+    """The integer graph, and the node name of the QuantizeLinear that made a tensor, for those that one made."""
     function = module["main"]
     (source,) = function.params
     spec = TensorSpec(source.name, shape_of(source), str(source.ty.dtype.dtype))
@@ -74,7 +66,7 @@ class _Walk:
 
     emitter: Emitter
     values: dict[relax.Var, object]
-    origins: dict[str, Origin] = field(default_factory=dict)
+    origins: dict[str, str] = field(default_factory=dict)
 
     def bind(self, binding: relax.VarBinding) -> None:
         value = binding.value
@@ -117,14 +109,14 @@ class _Walk:
             attrs = {"scale": scale, "zero_point": zero_point}
             shape = (height, width, channels)
             tensor = self.emitter.emit("quantize", "quantize", [source.tensor], shape, attrs)
-            self.origins[tensor] = Origin(name, grid)
+            self.origins[tensor] = name
             return _Codes(tensor, shape, tensor)
         value = self._float(call.args[0], name)
         try:
             tensor = value.requantized(self.emitter, grid)
         except RequantRangeError as error:
             raise unsupported(value.name, f"its scales cannot be lowered to integers: {error}") from error
-        self.origins[tensor] = Origin(name, grid)
+        self.origins[tensor] = name
         return _Codes(tensor, value.shape, value.name)
 
     def dequantize(self, name: str, call: relax.Call) -> object:

@@ -56,7 +56,9 @@ def _below_quantize(scope: Scope, call: relax.Call) -> relax.Expr | None:
     back = np.argsort(constant(shuffle.args[1]))
     scale, zero_point = (relax.const(_reordered(constant(item), back)) for item in call.args[1:])
     axis, kind = int(call.attrs.axis), str(call.attrs.out_dtype)
-    inner = scope.emit(relax.op.quantize(shuffle.args[0], scale, zero_point, axis=axis, out_dtype=kind))
+    quantized = relax.op.quantize(shuffle.args[0], scale, zero_point, axis=axis, out_dtype=kind)
+    # Not the node's own name: its output has another order of channels than this tensor.
+    inner = scope.emit(named(quantized, f"{node_name(call)}.unshuffled"))
     return _moved(shuffle, inner)
 
 
