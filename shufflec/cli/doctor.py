@@ -28,11 +28,12 @@ def doctor_command(json: JsonOption = False) -> int:
         emit_json({"main_job_works": not broken, "pieces": [{**asdict(piece), "ok": piece.ok} for piece in pieces]})
         return code
     from rich.table import Table
+    from rich.text import Text
 
     table = Table("piece", "found", "needed for", "to mend it")
     for piece in pieces:
-        found = piece.version if piece.ok else f"[red]{piece.version} {piece.problem}[/red]".replace("[red] ", "[red]")
-        table.add_row(piece.name, found, piece.costs, "" if piece.ok else piece.mend)
+        found = Text(f"{piece.version} {piece.problem}".strip(), style="" if piece.ok else "red")
+        table.add_row(piece.name, found, piece.costs, "" if piece.ok else Text(piece.mend))
     console = stdout_console()
     console.print(table)
     if broken:

@@ -15,7 +15,7 @@ _MAGIC = 0xFF271
 _MISMATCH = _MAGIC + 2
 # No server has this key: the server refuses it at once and is free for the next client, so nothing is disturbed.
 _NOBODYS_KEY = "client:shufflec-asks-whether-somebody-listens"
-_ADDRESS = re.compile(r"(\[[0-9A-Fa-f:.%]+\]|[^\s:/\[\]]+):(\d{1,5})")
+_ADDRESS = re.compile(r"(\[[0-9A-Za-z:.%]+\]|[^\s:/\[\]]+):(\d{1,5})")
 START_HINT = "`shufflec device instructions` tells how to start the server on the board"
 
 

@@ -1,7 +1,9 @@
 """TVM's own server on this machine, and our server registered with TVM's tracker."""
 
 import gc
+import json
 import platform
+import socket
 import subprocess
 import time
 
@@ -10,12 +12,13 @@ from probe import build_probe
 from tvm import rpc
 from tvm.rpc.tracker import Tracker
 
+from shufflec.cli.main import run_command_line
 from shufflec.devices import process_state
 from shufflec.devices.build import native_programs
 from shufflec.devices.emulator import find_emulator
 from shufflec.devices.session import connect
 from shufflec.devices.stock_server import start, stock_server
-from shufflec.errors import DeviceError
+from shufflec.errors import DeviceError, ExitCode
 
 pytestmark = pytest.mark.board
 
@@ -64,3 +67,23 @@ def test_our_server_is_handed_out_by_tvms_tracker(tmp_path):
         server.terminate()
         assert server.wait(timeout=30) == 0
         tracker.terminate()
+
+
+def test_device_up_list_down_on_the_command_line(capsys):
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        port = unused.getsockname()[1]
+    arguments = ["--target", "zero2w", "--port", str(port)]
+    assert run_command_line(["device", "up", *arguments, "--json"]) == ExitCode.OK
+    started = json.loads(capsys.readouterr().out)
+    try:
+        assert started["address"] == f"127.0.0.1:{port}"
+        assert started["started"] is True
+        assert run_command_line(["device", "up", *arguments]) == ExitCode.OK
+        assert "zero2w runs already on" in capsys.readouterr().out
+        with connect(started["address"]) as session:
+            assert session.kind == "simulated"
+        gc.collect()
+    finally:
+        assert run_command_line(["device", "down", *arguments, "--json"]) == ExitCode.OK
+    assert [each["pid"] for each in json.loads(capsys.readouterr().out)["stopped"]] == [started["pid"]]
