@@ -65,6 +65,11 @@ class Emitter:
     def _emit(self, stmt: tirx.Stmt) -> None:
         self._scopes[-1].append(stmt)
 
+    def _close(self) -> tirx.Stmt:
+        """Ends the innermost scope; a sequence of one statement is not allowed in TIR."""
+        statements = self._scopes.pop() or [tirx.Evaluate(tirx.const(0, "int32"))]
+        return tirx.SeqStmt(statements) if len(statements) > 1 else statements[0]
+
     def _declare(self, name: str, variable: tirx.Var, dtype: str) -> Pointer:
         buffer = tirx.decl_buffer((1 << 30,), dtype, name=f"{name}_", data_alignment=1)
         self._emit(tirx.DeclBuffer(buffer, data=variable))
@@ -89,8 +94,7 @@ class Emitter:
         variable = tirx.Var(self._name("i"), "int32")
         self._scopes.append([])
         yield variable
-        body = tirx.SeqStmt(self._scopes.pop())
-        self._emit(tirx.For(variable, begin, extent, tirx.ForKind.SERIAL, body))
+        self._emit(tirx.For(variable, begin, extent, tirx.ForKind.SERIAL, self._close()))
 
     def local(self, count: int, dtype: str) -> tirx.Buffer:
         """An array that LLVM promotes to registers: for values assigned inside a loop. See registers.py."""
@@ -117,7 +121,7 @@ class Emitter:
         """Statements that run only if the condition holds."""
         self._scopes.append([])
         yield
-        self._emit(tirx.IfThenElse(condition, tirx.SeqStmt(self._scopes.pop())))
+        self._emit(tirx.IfThenElse(condition, self._close(), None))
 
     # -- memory
 
@@ -186,6 +190,10 @@ class Emitter:
         """The upper half of a Q register; free where the instruction has a form `2`."""
         return self.bind(tirx.vectorhigh(dtype, value), dtype)
 
+    def widen(self, value: Value, dtype: str) -> tirx.Var:
+        """Sign extension; folds into SADDL, SADDL2, SADDW or SADDW2 where the result is added."""
+        return self.bind(tirx.Cast(dtype, value), dtype)
+
     def combine(self, low: Value, high: Value, dtype: str) -> tirx.Var:
         """Two D registers as one Q register."""
         return self.bind(tirx.vectorcombine(dtype, low, high), dtype)
@@ -216,6 +224,10 @@ class Emitter:
         element, lanes = dtype.rsplit("x", 1)
         scalar = tirx.const(value, element) if isinstance(value, int) else value
         return self.bind(tirx.Broadcast(scalar, int(lanes)), dtype)
+
+    def constant(self, value: int, dtype: str) -> Value:
+        """A scalar constant."""
+        return tirx.const(value, dtype)
 
     # -- the function
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from shufflec.kernels.a64.emitter import Emitter, Pointer
+from shufflec.kernels.a64.emitter import Emitter, Pointer, Value
 from shufflec.kernels.a64.pointwise import MicroKernel, Shape
 from shufflec.kernels.a64.registers import Registers
 
@@ -48,7 +48,7 @@ class DotMicroKernel(MicroKernel):
     def _row(self, e: Emitter, inputs, weights: Pointer, sums: dict, row: int, quads: int) -> None:
         """Up to 16 channels of every pixel against all blocks."""
         shape = self.shape
-        loaded = [e.reinterpret(e.load(pointer, row * ROW, "int8x16"), "int32x4") for pointer in inputs]
+        loaded = [e.reinterpret(value, "int32x4") for value in self._activations(e, inputs, row)]
         for lane in range(quads):
             first = (row * QUAD + lane) * shape.blocks * ROW
             for block, weight in enumerate(e.load_pairs(weights, first, ROW, shape.blocks, "int8x16")):
@@ -56,6 +56,10 @@ class DotMicroKernel(MicroKernel):
                     element = e.reinterpret(e.shuffle([loaded[p]], [lane] * 4, "int32x4"), "int8x16")
                     sums[p, block] = e.op("sdot", "int32x4", sums[p, block], weight, element)
                 e.settle([sums[p, block] for p in range(shape.tile)])
+
+    def _activations(self, e: Emitter, inputs: list[Pointer], row: int) -> list[Value]:
+        """Row `row` of 16 channels of every pixel, int8x16."""
+        return [e.load(pointer, row * ROW, "int8x16") for pointer in inputs]
 
     def pack(self, weight: np.ndarray) -> np.ndarray:
         lead = weight.shape[:-2]

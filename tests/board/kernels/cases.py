@@ -7,6 +7,8 @@ from collections.abc import Callable
 import numpy as np
 from emulated import Case, conv_reference
 
+from shufflec.ir import reference
+from shufflec.ir.graph import Op
 from shufflec.kernels.kernel import Kernel, Workload
 
 
@@ -72,3 +74,123 @@ def conv_case(
     expected = conv_reference(constants, attrs, x, r)
     inputs = [x] if r is None else [x, r]
     return Case(name, kernel, constants, inputs, expected, pitch or channels, row or width, channel)
+
+
+def stem_case(rng, choose, isa: str, size: int, outputs: int, *, bias=False, extreme=False, full_range=False) -> Case:
+    """The 3x3 stride 2 convolution over three channels, on a padded input."""
+    shift, fraction = 5, 6
+    weight = rng.integers(-127, 128, (outputs, 3, 3, 3)).astype(np.int8)
+    if full_range:
+        weight[:] = -128
+    constants = requant_constants(rng, outputs, 74 * 74 * 10, shift, fraction, bias)
+    constants |= {"weight": weight, "pad_value": np.zeros(3, np.int8)}
+    rule = {"shift": shift, "fraction": fraction, "clamp_min": -100, "clamp_max": 127}
+    x = _int8(rng, (2 * size + 1, 2 * size + 1, 3), extreme)
+    attrs = rule | {"groups": 1, "stride": (2, 2), "pad": (0, 0, 0, 0), "shuffle_rows": 1}
+    params = rule | {
+        "height": size, "width": size, "in_height": 2 * size + 1, "in_width": 2 * size + 1, "kernel": (3, 3),
+        "stride": (2, 2), "in_channels": 3, "out_channels": outputs, "groups": 1, "out_pitch": outputs,
+        "out_row": size, "residual_multiplier": 0, "accumulator_bias": bias, "shuffle_rows": 1,
+        "full_range_weights": full_range,
+    }  # fmt: skip
+    kernel = choose(Workload.of("conv2d", isa, **params))
+    return Case(f"stem {size} {outputs}", kernel, constants, [x], conv_reference(constants, attrs, x))
+
+
+def depthwise_case(
+    rng, choose, isa: str, height: int, width: int, channels: int, stride: int, *, bias=False, extreme=False,
+    full_range=False, row: int = 0,
+) -> Case:  # fmt: skip
+    """A 3x3 depthwise convolution on a padded input; height and width are the output's."""
+    shift, fraction = int(rng.integers(2, 7)), int(rng.integers(4, 8))
+    weight = rng.integers(-127, 128, (channels, 3, 3)).astype(np.int8)
+    if full_range:
+        weight[:] = -128
+    constants = requant_constants(rng, channels, 74 * 74 * 6, shift, fraction, bias)
+    constants |= {"weight": weight, "pad_value": np.zeros(channels, np.int8)}
+    rule = {"shift": shift, "fraction": fraction, "clamp_min": -128, "clamp_max": 127}
+    in_height, in_width = (height - 1) * stride + 3, (width - 1) * stride + 3
+    x = _int8(rng, (in_height, in_width, channels), extreme)
+    attrs = rule | {"stride": (stride, stride), "pad": (0, 0, 0, 0)}
+    expected = reference.depthwise_conv2d(Op("depthwise_conv2d", "case", ("x",), "y", attrs, constants), x)
+    params = rule | {
+        "height": height, "width": width, "in_height": in_height, "in_width": in_width, "kernel": (3, 3),
+        "stride": (stride, stride), "channels": channels, "out_pitch": channels, "out_row": row or width,
+        "accumulator_bias": bias, "full_range_weights": full_range,
+    }  # fmt: skip
+    kernel = choose(Workload.of("depthwise_conv2d", isa, **params))
+    return Case(f"depthwise {height}x{width}x{channels}/{stride}", kernel, constants, [x], expected, row=row)
+
+
+def pool_case(
+    rng, choose, isa: str, kind: str, height: int, width: int, channels: int, *, uniform=True, pitch=0, channel=0
+) -> Case:
+    """A 3x3 stride 2 pool on a padded input."""
+    in_height, in_width = 2 * height + 1, 2 * width + 1
+    x = _int8(rng, (in_height, in_width, channels))
+    params = {
+        "height": height, "width": width, "in_height": in_height, "in_width": in_width, "kernel": (3, 3),
+        "stride": (2, 2), "channels": channels, "out_pitch": pitch or channels, "out_row": width,
+    }  # fmt: skip
+    attrs = {"kernel": (3, 3), "stride": (2, 2), "pad": (0, 0, 0, 0)}
+    constants = {}
+    if kind == "avg_pool2d":
+        rule = {"zero_point": 7, "out_zero_point": -9, "fraction": 5, "clamp_min": -128, "clamp_max": 120}
+        table = np.full((height, width), 14000) if uniform else rng.integers(9000, 30000, (height, width))
+        constants["multiplier"] = table.astype(np.int16)
+        attrs |= rule
+        params |= rule | {"uniform_multiplier": 14000 if uniform else 0}
+    expected = reference.KERNELS[kind](Op(kind, "case", ("x",), "y", attrs, constants), x)
+    kernel = choose(Workload.of(kind, isa, **params))
+    return Case(f"{kind} {height}x{width}x{channels}", kernel, constants, [x], expected, pitch, width, channel)
+
+
+def global_pool_case(rng, choose, isa: str, height: int, width: int, channels: int) -> Case:
+    """The average over the plane."""
+    pixels = height * width
+    shift, fraction = 4, 6
+    multiplier = min(32767, int(1.5 * (1 << fraction) * (1 << shift) * 32768 / pixels))
+    rule = {"shift": shift, "fraction": fraction, "clamp_min": -128, "clamp_max": 127, "zero_point": -11}
+    values = {"multiplier": multiplier, "bias": -700, "accumulator_bias": 35}
+    dtypes = {"multiplier": np.int16, "bias": np.int16, "accumulator_bias": np.int32}
+    constants = {name: np.array([value], dtypes[name]) for name, value in values.items()}
+    x = _int8(rng, (height, width, channels))
+    expected = reference.global_avg_pool(Op("global_avg_pool", "case", ("x",), "y", rule, constants), x)
+    params = rule | values | {"height": height, "width": width, "channels": channels}
+    kernel = choose(Workload.of("global_avg_pool", isa, **params))
+    return Case(f"global_avg_pool {height}x{width}x{channels}", kernel, constants, [x], expected)
+
+
+def dense_case(rng, choose, isa: str, depth: int, outputs: int, *, full_range=False, extreme=False) -> Case:
+    """The classifier; its output is int32 in the arena."""
+    weight = rng.integers(-127, 128, (outputs, depth)).astype(np.int8)
+    if full_range:
+        weight[:] = -128
+    constants = {"weight": weight, "accumulator_bias": rng.integers(-9999, 9999, outputs).astype(np.int32)}
+    x = _int8(rng, (1, 1, depth), extreme)
+    expected = reference.dense(Op("dense", "case", ("x",), "y", {}, constants), x)
+    params = {"in_channels": depth, "out_channels": outputs, "full_range_weights": full_range}
+    kernel = choose(Workload.of("dense", isa, **params))
+    expected = expected.reshape(1, 1, -1).view(np.int8)
+    return Case(f"dense {depth}->{outputs}", kernel, constants, [x], expected)
+
+
+def quantize_case(rng, choose, isa: str, height: int, width: int, zero_point: int, pad: tuple) -> Case:
+    """The input's quantization into a bordered plane, with values far out of range."""
+    x = (rng.normal(0, 1.5, (1, 3, height, width)) * 10.0 ** rng.integers(-3, 4, (1, 3, height, 1))).astype(np.float32)
+    scale = 0.0173
+    x[0, 0, 0, :8] = (np.arange(8) - 3.5) * np.float32(scale)  # ties
+    attrs = {"scale": scale, "zero_point": zero_point}
+    inner = reference.quantize(Op("quantize", "case", ("x",), "y", attrs), x)
+    top, left, bottom, right = pad
+    expected = np.pad(inner, ((top, bottom), (left, right), (0, 0)), constant_values=zero_point)
+    params = {
+        "height": height,
+        "width": width,
+        "channels": 3,
+        "scale": scale.hex(),
+        "zero_point": zero_point,
+        "pad": pad,
+    }
+    kernel = choose(Workload.of("quantize", isa, **params))
+    return Case(f"quantize {height}x{width}", kernel, {}, [], expected, weights=x.reshape(-1).view(np.int8))

@@ -1,0 +1,117 @@
+"""Windows over an already padded NHWC input: tiles of output rows, strips of channels, steps of output columns.
+
+for tile (lines of output rows)                              <- threads
+  for strip of 16 (or 8) channels                            constants of the strip stay in registers
+    for line of the tile
+      for step of `columns` outputs
+        straight-line code over the step; a tap is loaded once for all windows that see it
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+
+from shufflec.kernels.a64.emitter import Emitter, Pointer, Value
+from shufflec.kernels.a64.geometry import tile_count, tile_start
+from shufflec.kernels.kernel import Workload
+
+MIN_TILES = 4  # output rows are joined in a tile as long as this many tiles remain, for threads
+LANES = 16
+
+
+@dataclass(frozen=True)
+class Windows:
+    """Geometry of a windowed operator. strip: channels at once, 16, or 8 for fewer than 16 channels."""
+
+    channels: int
+    in_width: int
+    height: int
+    width: int
+    kernel: tuple[int, int]
+    stride: tuple[int, int]
+    out_pitch: int
+    out_row: int
+    columns: int
+
+    @staticmethod
+    def of(workload: Workload, columns: int) -> Windows:
+        return Windows(
+            workload["channels"],
+            workload["in_width"],
+            workload["height"],
+            workload["width"],
+            tuple(workload["kernel"]),
+            tuple(workload["stride"]),
+            workload["out_pitch"],
+            workload["out_row"],
+            min(columns, workload["width"]),
+        )
+
+    @property
+    def strip(self) -> int:
+        return LANES if self.channels >= LANES else LANES // 2
+
+    @property
+    def strips(self) -> int:
+        return tile_count(self.channels, self.strip)
+
+    @property
+    def lines(self) -> int:
+        """Output rows of a tile: the most that leave MIN_TILES tiles and divide the height."""
+        fitting = [n for n in range(1, self.height + 1) if self.height % n == 0 and self.height // n >= MIN_TILES]
+        return max(fitting, default=1)
+
+    @property
+    def tiles(self) -> int:
+        return self.height // self.lines
+
+    def strip_channels(self) -> np.ndarray:
+        """The channels of each strip, int64 (strips, strip); the last strip is moved back to end with the channels."""
+        starts = np.minimum(np.arange(self.strips) * self.strip, self.channels - self.strip)
+        return starts[:, None] + np.arange(self.strip)
+
+    @contextmanager
+    def each_strip(self, e: Emitter) -> Iterator[tuple[Value, Value, Value]]:
+        """The loops over tiles and strips: (tile, strip number, first channel)."""
+        with e.tiles() as tile, e.loop(self.strips) as strip:
+            yield tile, strip, tile_start(e, strip, self.strip, self.channels)
+
+    def each_step(self, e: Emitter, tile: Value, channel: Value, body: Callable) -> None:
+        """Calls body(taps, output, row, column): taps(i, j) loads input row i, column j of the step's input."""
+        with e.loop(self.lines) as line:
+            row = e.bind(tile * self.lines + line)
+            with e.loop(tile_count(self.width, self.columns)) as step:
+                column = tile_start(e, step, self.columns, self.width)
+                start = row * (self.stride[0] * self.in_width) + column * self.stride[1]
+                source = e.at(e.arena, e.in0 + start * self.channels + channel)
+                rows = [e.at(source, i * self.in_width * self.channels) for i in range(self.kernel[0])]
+                output = e.at(e.arena, e.out + (row * self.out_row + column) * self.out_pitch + channel)
+                body(Taps(e, rows, self.channels, f"int8x{self.strip}"), output, row, column)
+
+
+class Taps:
+    """Loads of a step's input, each once."""
+
+    def __init__(self, e: Emitter, rows: list[Pointer], channels: int, dtype: str):
+        self.e, self.rows, self.channels, self.dtype = e, rows, channels, dtype
+        self.loaded: dict[tuple[int, int], Value] = {}
+
+    def __call__(self, i: int, j: int) -> Value:
+        if (i, j) not in self.loaded:
+            self.loaded[i, j] = self.e.load(self.rows[i], j * self.channels, self.dtype)
+        return self.loaded[i, j]
+
+
+def halves(e: Emitter, value: Value, strip: int) -> list[Value]:
+    """A strip's register as int8x8 parts."""
+    return [value] if strip == 8 else [e.low(value, "int8x8"), e.high(value, "int8x8")]
+
+
+def best_columns(width: int, most: int) -> list[int]:
+    """Numbers of output columns at once: the one that wastes least first, larger ones preferred."""
+    sizes = range(1, min(most, width) + 1)
+    return sorted(sizes, key=lambda n: (tile_count(width, n) * (n + 1.5), -n))
