@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from shufflec.cli.console import JsonOption, emit_json, progress_bar, stderr_console, stdout_console
+from shufflec.errors import OptionError
 
 
 def profile_command(
@@ -21,7 +22,7 @@ def profile_command(
     ] = None,
     key: Annotated[str, typer.Option(help="Key of the RPC server, if it has one.")] = "",
     threads: Annotated[
-        int | None, typer.Option(help="Threads on the device. Default: 1, or as the server has it.")
+        int | None, typer.Option(min=1, help="Threads on the device. Default: 1, or as the server has it.")
     ] = None,
     inputs: Annotated[int, typer.Option(min=1, help="Inputs to check against the integer reference.")] = 4,
     repeats: Annotated[int, typer.Option(min=1, help="Measurements on a real board; the median counts.")] = 7,
@@ -43,6 +44,9 @@ def profile_command(
 
         shufflec profile rasp4-bundle --rpc 192.168.1.20:9090 --threads 4
     """
+    if output is not None and output.exists() and not output.is_dir():
+        raise OptionError("--output", output, "is a file, expected a folder")
+
     from shufflec.backends.bundle import latest_bundle, open_bundle
     from shufflec.files import write_atomic
     from shufflec.profiling.inputs import seeded_inputs

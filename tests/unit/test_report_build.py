@@ -1,0 +1,121 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from shufflec.backends.bundle import Bundle
+from shufflec.backends.manifest import (
+    SCHEMA,
+    Accuracy,
+    BufferEntry,
+    Contents,
+    LayerEntry,
+    Manifest,
+    Memory,
+    Numerics,
+    Shuffle,
+    ShuffleSite,
+)
+from shufflec.data.preprocessing import Preprocessing
+from shufflec.models.architecture import Architecture
+from shufflec.models.complexity import complexity
+from shufflec.profiling.profile import Figure, Profile
+from shufflec.reports.build import bundle_report, report_files
+from shufflec.reports.schema import Report
+from shufflec.targets.target import load_target
+
+ARCHITECTURE = Architecture(8, 0.25, "paper", 10, (32, 48))
+CONTENTS = Contents(
+    schema=SCHEMA,
+    name="digits",
+    class_names=tuple("0123456789"),
+    random_weights=False,
+    input_shape=(1, 3, 32, 48),
+    output_shape=(1, 10),
+    target=load_target("rasp4"),
+    numerics=Numerics("rule", "bound"),
+    fold_shuffle=True,
+    shuffle=Shuffle(15, 15, 0, (ShuffleSite("conv", 8, (4, 6, 24)),)),
+    macs=960,
+    weight_bytes=24,
+    code_bytes=2048,
+    layers=(
+        LayerEntry("conv", "conv2d", "a", (4, 6, 24), "int8", 960, 24, ("neon",), ("",)),
+        LayerEntry("logits", "dequantize", "b", (1, 1, 10), "float32", 0, 0, ("portable",), ("",)),
+    ),
+    memory=Memory(640, 576, (BufferEntry("a", 0, 576, 0, 1),)),
+    accuracy=Accuracy(0.99, 1.0, 0.98, 0.99, 360, "digits"),
+    tools={"shufflec": "0.1.0"},
+    library="lib/x.so",
+    files={},
+)
+LAYERS = (Figure(3.0, {"load": 300, "dot": 600}), Figure(1.0, {"load": 100, "dot": 0}))
+SIMULATED = Profile("simulated", "127.0.0.1:5", 1, 1, 4, Figure(4.1, {"load": 420, "dot": 605}), LAYERS)
+MEASURED = Profile(
+    "measured", "pi:9090", 4, 7, 2, Figure(5.0, None), tuple(replace(layer, instructions=None) for layer in LAYERS)
+)
+
+
+def bundle(architecture: Architecture | None = ARCHITECTURE, **changes: object) -> Bundle:
+    manifest = Manifest(replace(CONTENTS, **changes), architecture, Preprocessing((32, 48)))
+    return Bundle(Path("bundle"), manifest)
+
+
+def test_what_the_manifest_says_is_in_the_report():
+    report = bundle_report(bundle())
+    assert (report.model, report.variant, report.groups, report.scale) == ("ShuffleNetV1", "paper", 8, 0.25)
+    assert (report.input, report.classes, report.macs) == ((32, 48), 10, 960)
+    assert report.parameters == complexity(ARCHITECTURE).params
+    assert (report.code_bytes, report.weight_bytes) == (2048, 24)
+    assert (report.peak_activation_bytes, report.lower_bound_bytes) == (640, 576)
+    assert (report.accuracy.float_top1, report.accuracy.int8_top1) == (0.99, 0.98)
+    assert report.accuracy.dataset == "360 held-out images of digits"
+    assert report.shuffle.copied_bytes == 4 * 6 * 24
+    assert (report.memory[0].first, report.memory[0].last) == (0, 1)
+    assert report.cost is None and report.verification is None
+    assert all(layer.share is None for layer in report.layers)
+
+
+def test_a_network_of_another_project_has_no_variant():
+    report = bundle_report(bundle(None, accuracy=None))
+    assert (report.model, report.variant, report.groups, report.scale) == ("digits", None, None, None)
+    assert report.parameters is None
+    assert report.accuracy.int8_top1 is None
+
+
+def test_a_simulated_profile():
+    report = bundle_report(bundle(), SIMULATED)
+    assert (report.cost.kind, report.cost.device) == ("simulated", "virtual Raspberry Pi 4 Model B")
+    assert (report.cost.instructions, report.cost.milliseconds) == (1025, 4.1)
+    assert report.cost.layer_sum_difference == pytest.approx(1000 / 1025 - 1)
+    assert [layer.instructions for layer in report.layers] == [900, 100]
+    assert [layer.share for layer in report.layers] == [0.9, 0.1]
+    assert "varies" not in report.cost.method
+    assert report.verification.inputs == 4
+    several = bundle_report(bundle(), replace(SIMULATED, threads=4))
+    assert "4 threads, with their waiting, which varies" in several.cost.method
+
+
+def test_a_measured_profile():
+    report = bundle_report(bundle(), MEASURED)
+    assert (report.cost.kind, report.cost.device, report.cost.threads) == ("measured", "RPC server at pi:9090", 4)
+    assert report.cost.instructions is None
+    assert "median of 7 rounds" in report.cost.method
+    assert [layer.share for layer in report.layers] == [0.75, 0.25]
+    assert report.cost.layer_sum_difference == pytest.approx(-0.2)
+
+
+def test_the_port_of_a_local_server_is_no_part_of_the_report():
+    local = replace(MEASURED, address="127.0.0.1:43211")
+    host = bundle(target=load_target("host"))
+    assert bundle_report(host, local).cost.device == "this machine, through TVM's RPC server"
+    assert report_files(bundle(), replace(SIMULATED, address="127.0.0.1:6")) == report_files(bundle(), SIMULATED)
+
+
+@pytest.mark.parametrize("profile", [None, SIMULATED, MEASURED])
+def test_the_files_are_valid(profile):
+    files = report_files(bundle(), profile)
+    assert sorted(files) == ["report.html", "report.json"]
+    assert Report.from_json(files["report.json"]) == bundle_report(bundle(), profile)
