@@ -1,0 +1,139 @@
+"""Runs one engine under qemu-user with the instruction-counting plugin, and reads the counts."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from shufflec.bench.arm64_python import PYTHON
+from shufflec.bench.peers import Peer, PeerModel
+from shufflec.errors import DeviceError
+from shufflec.targets.target import INSTRUCTION_CLASSES, Target
+
+_GUEST_SCRIPT = Path(__file__).resolve().parent / "guest" / "run_engine.py"
+_WARM_RUNS = 2  # the first inference packs weights and allocates
+_COUNTED_RUNS = 2
+_TIMEOUT_S = 900
+
+# The protocol of devices/native/common/counters.h; a test compares these numbers with that file.
+SYSTEM_CALL = 0x5346
+REGION_START, REGION_STOP = 1, 2
+COUNTERS_MAGIC = 0x31746E6366756873
+MAX_THREADS = 16
+_HEADER_WORDS = 3  # magic, regions, exact; then a row of counts by class for each thread
+
+
+@dataclass(frozen=True)
+class EngineRun:
+    """instructions: executed in one inference, by class. output: float32, flat. version: what the engine says."""
+
+    instructions: dict[str, int]
+    output: np.ndarray
+    version: str
+
+
+@dataclass(frozen=True)
+class Board:
+    """What every run shares. root: folder for -L of the target's core. plugin: the compiled TCG plugin."""
+
+    target: Target
+    root: Path
+    qemu: Path
+    plugin: Path
+
+
+def run_peer(board: Board, peer: Peer, packages: Path, model: PeerModel, image: Path) -> EngineRun:
+    """One engine, one model, one thread: the instructions of one inference after two others.
+
+    packages: folder with the engine's arm64 wheels. image: .npy with the input.
+    Raises DeviceError when the engine fails, hangs or cannot be counted.
+    """
+    with tempfile.TemporaryDirectory(prefix="shufflec-bench-") as name:
+        work = Path(name)
+        counters = work / "counters"
+        counters.touch()
+        job = {
+            "engine": peer.engine,
+            "files": [str(file) for file in model.files],
+            "input": str(image),
+            "input_name": model.input,
+            "output_name": model.output,
+            "options": dict(peer.options),
+            "folder": str(work),
+            "output": str(work / "output.npy"),
+            "result": str(work / "result.json"),
+            "counters": str(counters),
+            "system_call": SYSTEM_CALL,
+            "region_start": REGION_START,
+            "region_stop": REGION_STOP,
+            "warm_runs": _WARM_RUNS,
+            "counted_runs": _COUNTED_RUNS,
+        }
+        (work / "job.json").write_text(json.dumps(job))
+        # Engines start helper threads even when they compute on one, and those count too.
+        plugin = f"{board.plugin},counters={counters},threads={MAX_THREADS}"
+        command = [str(board.qemu), "-cpu", board.target.qemu_cpu, "-L", str(board.root), "-plugin", plugin]
+        command += [str(board.root / "usr" / "bin" / PYTHON), str(_GUEST_SCRIPT), str(work / "job.json")]
+        _run(command, _environment(packages), peer)
+        try:
+            result = json.loads((work / "result.json").read_text())
+            output = np.load(work / "output.npy", allow_pickle=False)
+        except (OSError, ValueError) as error:
+            raise DeviceError(f"{peer.key} under emulation: wrote no result: {error}") from error
+    return EngineRun(count_of_one_run(result["empty"], result["runs"]), output, str(result["version"]))
+
+
+def count_of_one_run(empty: Sequence[int], runs: Sequence[Sequence[int]]) -> dict[str, int]:
+    """Instructions of the last run by class, less those of an empty region.
+
+    Each list is the plugin's ShufflecCounters as 64-bit words.
+    Raises DeviceError when a list is not that, when a count is not exact, or when the runs differ by over 1 %.
+    """
+    nothing, *counts = [_by_class(words) for words in (empty, *runs)]
+    totals = [sum(count) for count in counts]
+    if max(totals) - min(totals) > 0.01 * max(totals):
+        raise DeviceError(f"the instructions of one inference vary: {' and '.join(map(str, totals))}")
+    last = zip(INSTRUCTION_CLASSES, counts[-1], nothing, strict=True)
+    return {name: max(0, after - before) for name, after, before in last}
+
+
+def _by_class(words: Sequence[int]) -> list[int]:
+    """Counts of one region by class, over all threads."""
+    classes = len(INSTRUCTION_CLASSES)
+    if len(words) != _HEADER_WORDS + MAX_THREADS * classes or words[0] != COUNTERS_MAGIC:
+        raise DeviceError("the instruction counter answers in another layout than this shufflec expects")
+    if not words[2]:
+        raise DeviceError(f"the engine runs more than {MAX_THREADS} threads, which the instruction counter cannot hold")
+    return [sum(words[_HEADER_WORDS + index :: classes]) for index in range(classes)]
+
+
+def _environment(packages: Path) -> dict[str, str]:
+    """Only what the guest needs, so that this machine's settings change no count."""
+    return {
+        "PATH": os.environ.get("PATH", ""),
+        "PYTHONPATH": str(packages),
+        "PYTHONHASHSEED": "0",
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "OMP_NUM_THREADS": "1",
+        "OPENBLAS_NUM_THREADS": "1",
+    }
+
+
+def _run(command: list[str], environment: dict[str, str], peer: Peer) -> None:
+    try:
+        done = subprocess.run(
+            command, env=environment, capture_output=True, text=True, errors="replace", timeout=_TIMEOUT_S, check=False
+        )
+    except subprocess.TimeoutExpired as error:
+        raise DeviceError(f"{peer.key} under emulation: no result after {_TIMEOUT_S} s") from error
+    if done.returncode:
+        lines = [line.strip() for line in done.stderr.splitlines() if line.strip()]
+        said = lines[-1][:300] if lines else "nothing"
+        raise DeviceError(f"{peer.key} under emulation: ended with code {done.returncode}, its last line: {said}")

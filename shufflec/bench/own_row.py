@@ -1,0 +1,50 @@
+"""shufflec's own row of the comparison, through the public path: compile, virtual Pi, profile over RPC."""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import onnx
+
+from shufflec.backends.bundle import Bundle
+from shufflec.backends.compile import compile_model
+from shufflec.bench.workload import Workload
+from shufflec.errors import DeviceError
+from shufflec.files import write_atomic
+from shufflec.profiling.open_device import open_device
+from shufflec.profiling.profile import profile_bundle
+from shufflec.profiling.remote_network import RemoteNetwork
+from shufflec.targets.target import Target
+
+
+@dataclass(frozen=True)
+class OwnRun:
+    """instructions: of one inference, by class. output: logits, float32, flat. milliseconds: simulated."""
+
+    instructions: dict[str, int]
+    output: np.ndarray
+    milliseconds: float
+
+
+def run_shufflec(workload: Workload, target: Target) -> OwnRun:
+    """Compiles the workload's QDQ model for `target` and profiles it on a virtual board of that target.
+
+    The output is compared with the integer reference, bit for bit, before anything is counted. Raises
+    WrongResultError where it differs, DeviceError when the board fails.
+    """
+    compiled = compile_model(onnx.load(workload.qdq_onnx), target, f"bench-g{workload.groups}")
+    image = np.load(workload.input, allow_pickle=False)
+    with tempfile.TemporaryDirectory(prefix="shufflec-bench-") as name:
+        # Not write_bundle: the bench must not become the newest bundle, which `shufflec profile` takes by itself.
+        folder = Path(name)
+        write_atomic(folder / compiled.library_name, compiled.library)
+        bundle = Bundle(folder, compiled.manifest({}), compiled.integer.graph)
+        with open_device(target) as session:
+            profile = profile_bundle(bundle, session, [image])
+            output = RemoteNetwork(bundle, session).run(image)
+    if profile.whole.instructions is None:
+        raise DeviceError(f"the virtual {target.name} counts no instructions")
+    return OwnRun(profile.whole.instructions, output.ravel(), profile.whole.milliseconds)

@@ -1,0 +1,129 @@
+"""Markdown, HTML and terminal tables of a bench report."""
+
+from __future__ import annotations
+
+from shufflec.bench.report import OWN_NAME, BenchReport, Row
+from shufflec.reports.markup import Markup, element, join
+from shufflec.reports.page_style import style_sheet
+
+TITLE = "Instructions of one inference, shufflec beside other engines"
+_TABLE_STYLE = (
+    "table{border-collapse:collapse;width:100%;font-variant-numeric:tabular-nums}"
+    "th,td{padding:6px 10px;border-bottom:1px solid var(--line);text-align:left;vertical-align:top}"
+    "td.n,th.n{text-align:right}tr.own td{font-weight:600}td.best{color:var(--good)}td.wrong{color:var(--bad)}"
+)
+
+
+def column_title(column: tuple[str, str, int]) -> str:
+    """E.g. "Cortex-A72 (rasp4), g=3"."""
+    target, core, groups = column
+    return f"{core.replace('cortex', 'Cortex').replace('-a', '-A')} ({target}), g={groups}"
+
+
+def engine_title(engine: tuple[str, str]) -> str:
+    """E.g. "ncnn int8, packing off"."""
+    return " ".join(engine)
+
+
+def cell_text(row: Row | None) -> str:
+    """Millions of instructions and the correlation r, as in "52.2 M, r 0.9991"; "not run" without a count."""
+    if row is None:
+        return ""
+    if row.total is None:
+        return "not run"
+    if row.correlation is None:
+        return f"{row.total / 1e6:.1f} M, wrong"
+    return f"{row.total / 1e6:.1f} M, {'r' if row.right else 'wrong: r'} {row.correlation:.4f}"
+
+
+def table(report: BenchReport) -> list[list[str]]:
+    """Header and lines of the comparison as text."""
+    lines = [["engine", *map(column_title, report.columns())]]
+    for engine in report.engines():
+        lines.append([engine_title(engine), *(cell_text(report.find(engine, column)) for column in report.columns())])
+    return lines
+
+
+def verdicts(report: BenchReport) -> list[str]:
+    """One sentence a column: shufflec against the best right peer; nothing where either did not run."""
+    sentences = []
+    for column in report.columns():
+        own, peer = report.own(column), report.best_peer(column)
+        if own is None or own.total is None or peer is None or peer.total is None:
+            continue
+        share = own.total / peer.total
+        more = "fewer" if share < 1 else "more"
+        name = engine_title((peer.engine, peer.precision))
+        sentences.append(
+            f"{column_title(column)}: shufflec {own.total / 1e6:.1f} M, best other engine {name} "
+            f"{peer.total / 1e6:.1f} M: {abs(1 - share):.0%} {more}."
+        )
+    return sentences
+
+
+def notes(report: BenchReport) -> list[str]:
+    """How each engine was set up, and why those that did not run did not."""
+    setups: dict[str, str] = {}
+    for row in report.rows:
+        if row.version:
+            setups.setdefault(engine_title((row.engine, row.precision)), f"{row.version}; {row.how}")
+    lines = [f"{name}: {words}" for name, words in setups.items()]
+    for row in report.rows:
+        if row.reason:
+            where = column_title(row.column)
+            lines.append(f"{engine_title((row.engine, row.precision))}, {where}: not run: {row.reason}")
+    return lines
+
+
+def _facts(report: BenchReport) -> list[str]:
+    macs = ", ".join(f"g={groups} {count / 1e6:.1f} M" for groups, count in report.macs.items())
+    versions = ", ".join(f"{name} {version}" for name, version in report.environment.items())
+    return [f"{report.workload} MACs: {macs}.", report.method, f"Environment: {versions}."]
+
+
+def markdown(report: BenchReport) -> str:
+    """The table as GitHub Markdown, with setup and method below it."""
+    header, *lines = [[cell.replace("|", "\\|") for cell in line] for line in table(report)]
+    rows = [header, ["---", *["---:"] * (len(header) - 1)], *lines]
+    parts = [f"# {TITLE}", "\n\n".join(_facts(report)), "\n".join(f"| {' | '.join(row)} |" for row in rows)]
+    parts += ["\n".join(f"- {sentence}" for sentence in group) for group in (verdicts(report), notes(report)) if group]
+    return "\n\n".join(parts) + "\n"
+
+
+def html(report: BenchReport) -> str:
+    """The same as one self-contained page."""
+    columns = report.columns()
+    best = {column: report.best_peer(column) for column in columns}
+    titles = [element("th", column_title(column), class_="n") for column in columns]
+    header = element("tr", element("th", "Engine"), *titles)
+    body = []
+    for engine in report.engines():
+        cells = [element("td", engine_title(engine))]
+        for column in columns:
+            row = report.find(engine, column)
+            style = "n"
+            if row is not None and row.total is not None:
+                style += "" if row.right else " wrong"
+                style += " best" if row is best[column] else ""
+            cells.append(element("td", cell_text(row), class_=style))
+        body.append(element("tr", *cells, class_="own" if engine[0] == OWN_NAME else None))
+    page = element(
+        "main",
+        element("h1", TITLE),
+        *(element("p", fact, class_="soft") for fact in _facts(report)),
+        element("section", element("div", element("table", header, *body), class_="scroll"), class_="card"),
+        element("section", element("h2", "In one line each"), _list(verdicts(report)), class_="card"),
+        element("section", element("h2", "How each engine was run"), _list(notes(report)), class_="card"),
+        element("footer", "Written by `shufflec bench peers`; the same figures are in the .json beside this file."),
+    )
+    head = element(
+        "head",
+        Markup('<meta charset="utf-8"><meta name="viewport" content="width=device-width,initial-scale=1">'),
+        element("title", TITLE),
+        element("style", Markup(style_sheet() + _TABLE_STYLE)),
+    )
+    return f'<!doctype html>\n<html lang="en">{head}<body>{page}</body></html>\n'
+
+
+def _list(sentences: list[str]) -> Markup:
+    return element("ul", join(element("li", sentence) for sentence in sentences))

@@ -1,0 +1,104 @@
+"""The comparison as data: reports/arm-linux.json; Markdown and HTML are rendered from it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+
+import numpy as np
+
+SCHEMA = 1
+# Below this the output is not a quantized form of the float model's any more.
+RIGHT_CORRELATION = 0.95
+OWN_NAME = "shufflec"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One engine on one board and network.
+
+    groups: of the network. instructions: of one inference, by class; None when it did not run, and then `reason`
+    says why. correlation: Pearson's, of its logits with the float model's; None too when the output is constant or
+    not finite. milliseconds: simulated, shufflec's own row only.
+    """
+
+    target: str
+    core: str
+    groups: int
+    engine: str
+    precision: str
+    how: str
+    version: str
+    instructions: dict[str, int] | None = None
+    correlation: float | None = None
+    milliseconds: float | None = None
+    reason: str = ""
+
+    @property
+    def column(self) -> tuple[str, str, int]:
+        """(target, core, groups)"""
+        return self.target, self.core, self.groups
+
+    @property
+    def total(self) -> int | None:
+        return None if self.instructions is None else sum(self.instructions.values())
+
+    @property
+    def right(self) -> bool:
+        """Whether the output follows the float model's."""
+        return self.correlation is not None and self.correlation >= RIGHT_CORRELATION
+
+
+@dataclass(frozen=True)
+class BenchReport:
+    """workload: what was run. method: how it was counted. environment: versions of this machine's tools.
+
+    macs: multiply-accumulates of one inference by number of groups.
+    """
+
+    workload: str
+    method: str
+    macs: dict[int, int]
+    environment: dict[str, str]
+    rows: tuple[Row, ...]
+
+    def to_json(self) -> str:
+        """Deterministic text; `total_instructions` is added to every row for readers in other languages."""
+        rows = [{**asdict(row), "total_instructions": row.total} for row in self.rows]
+        head = {"schema": SCHEMA, "workload": self.workload, "method": self.method, "macs": self.macs}
+        return json.dumps({**head, "environment": self.environment, "rows": rows}, indent=2, allow_nan=False) + "\n"
+
+    def columns(self) -> list[tuple[str, str, int]]:
+        """(target, core, groups) of every column of the table, in the order in which they were measured."""
+        return list(dict.fromkeys(row.column for row in self.rows))
+
+    def engines(self) -> list[tuple[str, str]]:
+        """(engine, precision) of every line of the table: shufflec first, the others as they were measured."""
+        pairs = dict.fromkeys((row.engine, row.precision) for row in self.rows)
+        return sorted(pairs, key=lambda pair: pair[0] != OWN_NAME)
+
+    def find(self, engine: tuple[str, str], column: tuple[str, str, int]) -> Row | None:
+        """The row in that cell."""
+        for row in self.rows:
+            if (row.engine, row.precision) == engine and row.column == column:
+                return row
+        return None
+
+    def own(self, column: tuple[str, str, int]) -> Row | None:
+        """shufflec's own row of a column."""
+        return next((row for row in self.rows if row.engine == OWN_NAME and row.column == column), None)
+
+    def best_peer(self, column: tuple[str, str, int]) -> Row | None:
+        """The other engine with the fewest instructions and a right output in a column."""
+        peers = [row for row in self.rows if row.column == column and row.engine != OWN_NAME]
+        peers = [row for row in peers if row.total is not None and row.right]
+        return min(peers, key=lambda row: row.total or 0, default=None)
+
+
+def correlation(output: Sequence[float] | np.ndarray, reference: np.ndarray) -> float | None:
+    """Pearson's correlation to 5 decimals; None for an output of another size, not finite or constant."""
+    output = np.asarray(output, np.float64).ravel()
+    if output.size != reference.size or not np.isfinite(output).all() or np.ptp(output) == 0:
+        return None
+    return round(float(np.corrcoef(output, reference.ravel().astype(np.float64))[0, 1]), 5)

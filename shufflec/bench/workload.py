@@ -1,0 +1,96 @@
+"""The network that every engine runs: ShuffleNetV1 1.0x at 224x224 with 1000 classes and random weights.
+
+Instruction counts do not depend on the weights (an engine that skipped zeros would be an exception), so no training
+is needed; the correlation with the float output still tells a right result from a wrong one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+
+from shufflec.models.architecture import Architecture
+from shufflec.models.complexity import complexity
+from shufflec.models.random_weights import random_checkpoint
+from shufflec.quantize.export import INPUT, export_onnx
+from shufflec.quantize.ptq import quantize_model
+
+_CALIBRATION_IMAGES = 4
+_MEASURED_IMAGE_SEED = 1000
+
+
+@dataclass(frozen=True)
+class Workload:
+    """One network with all that engines need of it.
+
+    float_onnx, qdq_onnx: files. input: .npy, float32 [1, 3, 224, 224]. reference: the float model's logits [1000] on
+    that input. input_absmax: largest absolute value of each tensor that enters a Conv or Gemm, over the calibration
+    images. macs: multiply-accumulates of one inference.
+    """
+
+    groups: int
+    folder: Path
+    architecture: Architecture
+    float_onnx: Path
+    qdq_onnx: Path
+    input: Path
+    reference: np.ndarray
+    calibration: tuple[np.ndarray, ...]
+    input_absmax: Mapping[str, float]
+    macs: int
+
+
+def make_workload(groups: int, folder: Path) -> Workload:
+    """Builds, exports and quantizes the network into `folder`; the same files for the same groups."""
+    architecture = Architecture(groups=groups, scale=1.0, variant="paper", classes=1000, input_size=(224, 224))
+    float_model = export_onnx(random_checkpoint(architecture))
+    calibration = tuple(_noise(architecture, seed) for seed in range(_CALIBRATION_IMAGES))
+    image = _noise(architecture, _MEASURED_IMAGE_SEED)
+    folder.mkdir(parents=True, exist_ok=True)
+    onnx.save(float_model, folder / "float.onnx")
+    onnx.save(quantize_model(float_model, calibration), folder / "qdq.onnx")
+    np.save(folder / "input.npy", image)
+    return Workload(
+        groups=groups,
+        folder=folder,
+        architecture=architecture,
+        float_onnx=folder / "float.onnx",
+        qdq_onnx=folder / "qdq.onnx",
+        input=folder / "input.npy",
+        reference=_session(float_model).run(None, {INPUT: image})[0].ravel(),
+        calibration=calibration,
+        input_absmax=measure_absmax(float_model, calibration),
+        macs=complexity(architecture).macs,
+    )
+
+
+def measure_absmax(model: onnx.ModelProto, images: tuple[np.ndarray, ...]) -> dict[str, float]:
+    """Largest absolute value of each tensor that enters a Conv or Gemm of a float model, over `images`."""
+    graph_input = model.graph.input[0].name
+    names = sorted({node.input[0] for node in model.graph.node if node.op_type in ("Conv", "Gemm")} - {graph_input})
+    probe = onnx.ModelProto()
+    probe.CopyFrom(model)
+    del probe.graph.output[:]
+    probe.graph.output.extend(onnx.ValueInfoProto(name=name) for name in names)
+    session = _session(probe)
+    absmax = dict.fromkeys([graph_input, *names], 0.0)
+    for image in images:
+        for name, value in zip([graph_input, *names], [image, *session.run(names, {graph_input: image})], strict=True):
+            absmax[name] = max(absmax[name], float(np.abs(value).max()))
+    return absmax
+
+
+def _noise(architecture: Architecture, seed: int) -> np.ndarray:
+    """What a preprocessed photo looks like to first order: mean 0, standard deviation 1."""
+    return np.random.default_rng(seed).standard_normal((1, 3, *architecture.input_size)).astype(np.float32)
+
+
+def _session(model: onnx.ModelProto) -> onnxruntime.InferenceSession:
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    return onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])

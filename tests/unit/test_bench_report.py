@@ -1,0 +1,107 @@
+"""The comparison's data, tables and pages, on made-up rows."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from shufflec.bench.render import cell_text, html, markdown, notes, table, verdicts
+from shufflec.bench.report import BenchReport, Row, correlation
+from shufflec.bench.run import select
+from shufflec.errors import OptionError
+
+
+def _row(engine: str, precision: str, millions: float | None, r: float | None = 0.999, **more: object) -> Row:
+    instructions = None if millions is None else {"load": int(millions * 4e5), "simd": int(millions * 6e5)}
+    values = {"target": "rasp4", "core": "cortex-a72", "groups": 3, "how": "default options", "version": "1.0", **more}
+    return Row(engine=engine, precision=precision, instructions=instructions, correlation=r, **values)
+
+
+@pytest.fixture
+def report() -> BenchReport:
+    rows = (
+        _row("fast but wrong", "int8", 30, 0.4),
+        _row("ncnn", "float", 52.2),
+        _row("ncnn", "int8", 58, None),
+        _row("<b>MNN</b>", "float", None, None, reason="no network | here", version=""),
+        _row("shufflec", "int8", 45.9),
+    )
+    return BenchReport("A network.", "Counted.", {3: 140_000_000}, {"qemu-aarch64": "7.2"}, rows)
+
+
+def test_shufflec_stands_first_and_every_engine_has_a_line(report: BenchReport) -> None:
+    lines = table(report)
+    assert lines[0] == ["engine", "Cortex-A72 (rasp4), g=3"]
+    assert lines[1] == ["shufflec int8", "45.9 M, r 0.9990"]
+    assert [line[0] for line in lines[2:]] == ["fast but wrong int8", "ncnn float", "ncnn int8", "<b>MNN</b> float"]
+
+
+def test_cells_say_what_is_wrong(report: BenchReport) -> None:
+    assert [cell_text(row) for row in report.rows[:4]] == [
+        "30.0 M, wrong: r 0.4000",
+        "52.2 M, r 0.9990",
+        "58.0 M, wrong",
+        "not run",
+    ]
+    assert cell_text(None) == ""
+
+
+def test_the_best_peer_gave_a_right_result(report: BenchReport) -> None:
+    assert report.best_peer(("rasp4", "cortex-a72", 3)) is report.rows[1]
+    assert verdicts(report) == [
+        "Cortex-A72 (rasp4), g=3: shufflec 45.9 M, best other engine ncnn float 52.2 M: 12% fewer."
+    ]
+
+
+def test_no_verdict_without_both_sides(report: BenchReport) -> None:
+    alone = BenchReport("", "", {}, {}, report.rows[:4])
+    assert verdicts(alone) == []
+
+
+def test_notes_give_reasons(report: BenchReport) -> None:
+    assert notes(report)[-1] == "<b>MNN</b> float, Cortex-A72 (rasp4), g=3: not run: no network | here"
+
+
+def test_json_is_deterministic_and_complete(report: BenchReport) -> None:
+    data = json.loads(report.to_json())
+    assert report.to_json() == report.to_json()
+    assert data["schema"] == 1
+    assert data["macs"] == {"3": 140_000_000}
+    assert [row["total_instructions"] for row in data["rows"]] == [30_000_000, 52_200_000, 58_000_000, None, 45_900_000]
+    assert data["rows"][3]["reason"] == "no network | here"
+
+
+def test_markdown_is_one_table(report: BenchReport) -> None:
+    lines = [line for line in markdown(report).splitlines() if line.startswith("|")]
+    assert len(lines) == 7
+    assert {line.replace("\\|", "").count("|") for line in lines} == {3}
+
+
+def test_html_escapes_and_needs_no_network(report: BenchReport) -> None:
+    page = html(report)
+    assert "<b>MNN</b>" not in page
+    assert "&lt;b&gt;MNN&lt;/b&gt;" in page
+    assert "http" not in page and "<script" not in page
+    assert page.count('class="n best"') == 1
+    assert page.count('class="n wrong"') == 2
+
+
+def test_correlation_refuses_what_is_no_result() -> None:
+    reference = np.arange(8, dtype=np.float32)
+    assert correlation(2 * reference + 1, reference) == 1.0
+    assert correlation(-reference, reference) == -1.0
+    assert correlation(reference[:4], reference) is None
+    assert correlation(np.full(8, 3.0), reference) is None
+    assert correlation([np.nan, *reference[1:]], reference) is None
+
+
+def test_engines_are_chosen_by_a_part_of_their_name() -> None:
+    own, peers = select("NCNN INT8")
+    assert not own
+    assert [peer.key for peer in peers] == ["ncnn int8", "ncnn int8, packing off"]
+    assert select("shufflec") == (True, [])
+    assert select("")[0] and len(select("")[1]) >= 6
+    with pytest.raises(OptionError, match=r"--engine tensorrt.*known: shufflec, ncnn float"):
+        select("tensorrt")
