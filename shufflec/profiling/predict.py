@@ -10,6 +10,7 @@ import numpy as np
 from shufflec.backends.bundle import Bundle
 from shufflec.ir import reference
 from shufflec.ir.graph import Graph
+from shufflec.profiling.check_bundle import check_bundle
 from shufflec.profiling.open_device import connect_device
 from shufflec.profiling.remote_network import RemoteNetwork
 
@@ -43,8 +44,10 @@ def top_classes(logits: np.ndarray, count: int) -> list[tuple[int, float]]:
 def open_predictor(bundle: Bundle, address: str | None, key: str, timeout_s: float) -> Iterator[tuple[Predict, str]]:
     """What computes a bundle's logits, and its name: the device at address "host:port", else the integer reference.
 
-    Raises DeviceError when the device cannot be reached or the connection is lost.
+    Raises InputFileError for a manifest that does not fit its model, and DeviceError when the device cannot be reached
+    or the connection is lost.
     """
+    check_bundle(bundle)
     if address is None:
         yield reference_predict(bundle.graph()), "integer reference"
         return

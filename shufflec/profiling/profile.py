@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from shufflec.errors import OptionError
-from shufflec.profiling.remote_network import RemoteNetwork, check_layers
+from shufflec.profiling.check_bundle import check_bundle
+from shufflec.profiling.remote_network import RemoteNetwork
 from shufflec.profiling.threads import device_threads
 from shufflec.profiling.verify import verify
 
@@ -92,7 +93,7 @@ def profile_bundle(
         raise OptionError("--inputs", 0, "expected at least 1")
     if repeats < 1:
         raise OptionError("--repeats", repeats, "expected at least 1")
-    check_layers(bundle)
+    check_bundle(bundle)
     network = RemoteNetwork(bundle, session)
     checked = 0
 

@@ -3,33 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from math import prod
 from typing import TYPE_CHECKING
 
 import numpy as np
 import tvm
 
-from shufflec.errors import InputFileError
-
 if TYPE_CHECKING:
     from shufflec.backends.bundle import Bundle
     from shufflec.devices.session import Session
-
-
-def check_layers(bundle: Bundle) -> None:
-    """Checks that the manifest's layers are tensors of the bundle's model, before memory is taken for them.
-
-    Raises InputFileError that names the first layer that is not.
-    """
-    tensors = bundle.graph().tensors
-    for layer in bundle.layers:
-        spec = tensors.get(layer.tensor)
-        if spec is None or prod(spec.shape) != prod(layer.output_shape) or spec.dtype != layer.output_dtype:
-            raise InputFileError(
-                bundle.path / "manifest.json",
-                f"layer {layer.name[:80]} does not fit the bundle's model",
-                "compile the model again",
-            )
 
 
 class RemoteNetwork:

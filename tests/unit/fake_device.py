@@ -10,6 +10,7 @@ from types import SimpleNamespace
 import numpy as np
 import tvm
 
+from shufflec.data.preprocessing import Preprocessing
 from shufflec.errors import DeviceError
 from shufflec.ir.graph import Graph, Op, TensorSpec
 from shufflec.ir.reference import execute
@@ -46,7 +47,10 @@ class FakeBundle:
 
     path = Path("bundle")
     library_path = "net.so"
+    input_shape = (1, 3, 4, 4)
     output_shape = (1, CLASSES)
+    class_names = ("a", "b", "c", "d")
+    preprocessing = Preprocessing((4, 4))
 
     def __init__(self) -> None:
         graph = tiny_graph()

@@ -6,7 +6,9 @@ from fake_device import FakeBundle, FakeSession
 
 from shufflec.data.preprocessing import Preprocessing
 from shufflec.errors import DeviceError, InputFileError, OptionError, WrongResultError
+from shufflec.ir import reference
 from shufflec.profiling.inputs import seeded_inputs
+from shufflec.profiling.predict import open_predictor, top_classes
 from shufflec.profiling.profile import profile_bundle
 
 INPUTS = seeded_inputs(Preprocessing((4, 4)), 3)
@@ -84,6 +86,37 @@ def test_a_manifest_that_does_not_fit_its_model_is_refused_before_anything_is_se
     with pytest.raises(InputFileError, match=r"manifest\.json: layer pool does not fit"):
         profile_bundle(bundle, session, INPUTS)
     assert session.calls == []
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [
+        ("input_shape", (1, 3, 10**6, 10**6), "the input shape"),
+        ("output_shape", (1, 10**12), "the output shape"),
+        ("class_names", ("a", "b"), "the number of class names, 2,"),
+        ("preprocessing", Preprocessing((5, 4)), "the preprocessing's input size"),
+    ],
+)
+def test_every_shape_of_the_manifest_is_checked(name, value, words):
+    bundle = FakeBundle()
+    setattr(bundle, name, value)
+    with pytest.raises(InputFileError, match=words), open_predictor(bundle, None, "", 1.0):
+        pass
+
+
+def test_without_a_device_the_reference_predicts():
+    batch = np.concatenate(INPUTS)
+    with open_predictor(FakeBundle(), None, "", 1.0) as (predict, engine):
+        logits = predict(batch)
+    assert engine == "integer reference"
+    assert logits.shape == (3, 4)
+    assert np.array_equal(logits[1:2], reference.predict(FakeBundle().graph(), INPUTS[1]))
+
+
+def test_top_classes_are_ordered_and_ties_go_to_the_first():
+    best = top_classes(np.array([[1.0, 3.0, 3.0, 0.0]], np.float32), 3)
+    assert [index for index, _ in best] == [1, 2, 0]
+    assert sum(score for _, score in top_classes(np.array([[900.0, 3.0]]), 2)) == pytest.approx(1)
 
 
 def test_nothing_to_run_is_an_option_error():
