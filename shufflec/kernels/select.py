@@ -5,13 +5,23 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import ModuleType
 
-from shufflec.kernels.a64 import dense, depthwise, global_pooling, pointwise_conv2d, pooling, quantize, stem
+from shufflec.kernels.a64 import (
+    dense,
+    depthwise,
+    global_pooling,
+    movement,
+    pointwise_conv2d,
+    pooling,
+    quantize,
+    stem,
+    weighted_sum,
+)
 from shufflec.kernels.kernel import Kernel, Workload
 from shufflec.kernels.portable import families as portable
 
 #: Hand-shaped families by ISA, the preferred first. A family is a module with NAME, accepts(workload),
 #: tilings(workload) (the default first) and build(workload, tiling).
-A64 = (pointwise_conv2d, stem, depthwise, pooling, global_pooling, dense, quantize)
+A64 = (pointwise_conv2d, stem, depthwise, pooling, global_pooling, dense, quantize, movement, weighted_sum)
 FAMILIES: dict[str, tuple[ModuleType, ...]] = {"portable": (), "neon": A64, "dotprod": A64}
 
 Tiling = tuple[tuple[str, int], ...]

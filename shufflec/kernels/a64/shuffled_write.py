@@ -40,23 +40,25 @@ class ShuffledWrite:
         self.row_bytes = -(-(channels + OVERREAD) // 16) * 16
         self.by_table = False
         if rows == 1:
-            self._store = self._copy
+            self.pixel = self._copy
         elif rows in (2, 3, 4) and self.columns >= 8:
-            self._store = self._interleave
+            self.pixel = self._interleave
         elif rows == 8 and self.columns >= 4:
-            self._store = self._interleave_8
+            self.pixel = self._interleave_8
         elif 16 <= channels <= 64:
-            self._store, self.by_table = self._permute, True
+            self.pixel, self.by_table = self._permute, True
         else:
-            self._store = self._scatter
+            self.pixel = self._scatter
         self.header = self._indices() if self.by_table else np.zeros(0, np.int8)
 
+    # pixel(e, source, target, header) writes one pixel; header: where self.header lies in the packed weights.
+
     def emit(self, e: Emitter, view: OutputView, first: Value, header: int) -> None:
-        """Statements for all pixels of the tile. header: where self.header lies in the packed weights."""
+        """Statements for all pixels of the tile."""
         with e.loop(self.tile) as pixel:
             source = e.at(e.arena, e.scratch + pixel * self.row_bytes)
             target = e.at(e.arena, view.pixel_offsets(e, e.bind(first + pixel), 1)[0])
-            self._store(e, source, target, header)
+            self.pixel(e, source, target, header)
 
     def _copy(self, e: Emitter, source: Pointer, target: Pointer, header: int) -> None:
         widths = tuple(w for w in (16, 8, 4, 1) if w <= self.channels)

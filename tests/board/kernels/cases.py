@@ -194,3 +194,53 @@ def quantize_case(rng, choose, isa: str, height: int, width: int, zero_point: in
     }
     kernel = choose(Workload.of("quantize", isa, **params))
     return Case(f"quantize {height}x{width}", kernel, {}, [], expected, weights=x.reshape(-1).view(np.int8))
+
+
+def pad_case(rng, choose, isa: str, height: int, width: int, channels: int, pad: tuple, value: int | None) -> Case:
+    """A border of one byte, or of one byte a channel."""
+    fill = rng.integers(-128, 128, channels).astype(np.int8) if value is None else np.full(channels, value, np.int8)
+    x = _int8(rng, (height, width, channels))
+    top, left, bottom, right = pad
+    expected = np.empty((top + height + bottom, left + width + right, channels), np.int8)
+    expected[:] = fill
+    expected[top : top + height, left : left + width] = x
+    params = {"height": height, "width": width, "channels": channels, "pad": pad, "value": value}
+    kernel = choose(Workload.of("pad", isa, **params))
+    return Case(f"pad {height}x{width}x{channels}", kernel, {"pad_value": fill}, [x], expected)
+
+
+def copy_case(rng, choose, isa: str, height: int, width: int, channels: int, *, rows=1, pitch=0, channel=0) -> Case:
+    """`copy` (rows 1) or `channel_shuffle`."""
+    x = _int8(rng, (height, width, channels))
+    op = Op("channel_shuffle", "case", ("x",), "y", {"rows": rows})
+    params = {"height": height, "width": width, "channels": channels, "out_pitch": pitch or channels, "out_row": width}
+    if rows > 1:
+        params["rows"] = rows
+    kernel = choose(Workload.of("channel_shuffle" if rows > 1 else "copy", isa, **params))
+    expected = reference.channel_shuffle(op, x)
+    return Case(f"copy {height}x{width}x{channels} rows {rows}", kernel, {}, [x], expected, pitch, width, channel)
+
+
+def sum_case(rng, choose, isa: str, height: int, width: int, channels: int, terms: int, *, pitch=0, channel=0) -> Case:
+    """`requantize` (one term) or `add` (two)."""
+    inputs = [_int8(rng, (height, width, channels)) for _ in range(terms)]
+    rule = {"fraction": 6, "clamp_min": -120, "clamp_max": 127, "bias": -300}
+    attrs = rule | {"multipliers": tuple(int(m) for m in rng.integers(3000, 20000, terms))}
+    kind = "add" if terms == 2 else "requantize"
+    expected = reference.weighted_sum(Op(kind, "case", ("a", "b")[:terms], "y", attrs), *inputs)
+    params = attrs | {"height": height, "width": width, "channels": channels}
+    kernel = choose(Workload.of(kind, isa, **params, out_pitch=pitch or channels, out_row=width))
+    return Case(f"{kind} {height}x{width}x{channels}", kernel, {}, inputs, expected, pitch, width, channel)
+
+
+def dequantize_case(rng, choose, isa: str, channels: int, dtype: str) -> Case:
+    """The network's output."""
+    limit = 128 if dtype == "int8" else 1 << 24
+    x = rng.integers(-limit, limit, (1, 1, channels)).astype(dtype)
+    constants = {"scale": rng.uniform(1e-4, 1e-2, channels).astype(np.float32)}
+    zero_point = 5 if dtype == "int8" else 0
+    op = Op("dequantize", "case", ("x",), "y", {"zero_point": zero_point}, constants)
+    kernel = choose(Workload.of("dequantize", isa, channels=channels, in_dtype=dtype, zero_point=zero_point))
+    expected = reference.dequantize(op, x)
+    output = np.zeros(channels, np.float32).view(np.int8)
+    return Case(f"dequantize {channels} {dtype}", kernel, constants, [x], expected, accumulators=output)
