@@ -7,11 +7,11 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 import onnx
-import onnxruntime
 
 from shufflec.data.datasets import Dataset, check_classes
 from shufflec.data.preprocessing import Preprocessing
 from shufflec.quantize.model_info import read_model_info
+from shufflec.quantize.runtime import open_session
 from shufflec.training.evaluate import Metrics, evaluate
 
 _BATCH = 32
@@ -40,17 +40,8 @@ class AccuracyLoss:
 
 
 def predictor(model: onnx.ModelProto) -> Callable[[np.ndarray], np.ndarray]:
-    """A function from float32 [N, 3, H, W] to float32 logits [N, classes]; the model itself takes one image.
-
-    One thread, so that sums are formed in one order and results are the same on every run. QDQ nodes are executed
-    as they stand: fusing them into ONNX Runtime's own integer kernels would saturate on x86 without VNNI.
-    """
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    options.inter_op_num_threads = 1
-    options.log_severity_level = 3
-    options.add_session_config_entry("session.disable_quant_qdq", "1")
-    session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    """A function from float32 [N, 3, H, W] to float32 logits [N, classes]; the model itself takes one image."""
+    session = open_session(model)
     name = session.get_inputs()[0].name
 
     def predict(images: np.ndarray) -> np.ndarray:

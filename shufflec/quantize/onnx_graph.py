@@ -19,9 +19,10 @@ class GraphEditor:
     def __init__(self, graph: onnx.GraphProto):
         self.graph = graph
         self.initializers = {item.name: item for item in graph.initializer}
-        self._index()
+        self.reindex()
 
-    def _index(self) -> None:
+    def reindex(self) -> None:
+        """Builds the look-up tables anew, after an edit that was not made through this class."""
         self.producers = {output: node for node in self.graph.node for output in node.output}
         self.consumers: dict[str, list[onnx.NodeProto]] = {}
         for node in self.graph.node:
@@ -63,13 +64,13 @@ class GraphEditor:
         position = next(i for i, item in enumerate(self.graph.node) if item.name == node.name)
         for offset, item in enumerate(new, start=1):
             self.graph.node.insert(position + offset, item)
-        self._index()
+        self.reindex()
 
     def remove(self, *nodes: onnx.NodeProto) -> None:
         """Takes nodes out; the caller has moved their readers to other tensors before."""
         for node in nodes:
             self.graph.node.remove(node)
-        self._index()
+        self.reindex()
 
     def redirect(self, old: str, new: str, skip: Iterable[str] = ()) -> None:
         """Makes every reader of tensor `old` read `new`, but for the nodes named in `skip`."""
@@ -77,7 +78,7 @@ class GraphEditor:
         for node in self.consumers.get(old, []):
             if node.name not in skipped:
                 replace_input(node, old, new)
-        self._index()
+        self.reindex()
 
     def drop_unused_initializers(self) -> None:
         """Removes constants that no node reads any more."""
