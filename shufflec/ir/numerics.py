@@ -35,7 +35,7 @@ INT16_MAX = 32767
 MAX_SHIFT = 16  # SQRSHRN 4S -> 4H
 MAX_FRACTION = 7
 MAX_PRE_SHIFT = 15
-ENOUGH_FRACTION = 5  # digits behind the point; with fewer, a pre_shift is worth its instructions
+ENOUGH_FRACTION = 4  # digits behind the point; with fewer, a pre_shift is worth its instructions
 
 
 @dataclass(frozen=True)
@@ -144,7 +144,7 @@ class _Layer:
         bias = np.round((self.offset + self.correction * self.real) * 2.0**fraction)
         t = (np.maximum(np.abs(self.low), np.abs(self.high)) + (1 << (shift - 1))) >> shift
         u = ((t * multiplier) >> 15) + 1 + np.abs(bias) + span
-        if fraction < ENOUGH_FRACTION or residual > INT16_MAX or t.max() > INT16_MAX or u.max() > INT16_MAX:
+        if residual > INT16_MAX or t.max() > INT16_MAX or u.max() > INT16_MAX:
             return None
         zero = np.zeros(len(self.real), np.int32)
         return Requant(shift, fraction, multiplier.astype(np.int16), bias.astype(np.int16), zero, residual)
