@@ -79,7 +79,8 @@ def op_workload(isa: str, graph: Graph, op: Op, out_pitch: int) -> Workload:
 
 
 def _requant(op: Op) -> dict:
-    return {name: op.attrs[name] for name in REQUANT}
+    params = {name: op.attrs[name] for name in REQUANT}
+    return params | {"pre_shift": True} if "pre_shift" in op.constants else params
 
 
 def _has_accumulator_bias(op: Op) -> bool:
@@ -135,7 +136,8 @@ def _avg_pool(op: Op, in_shape: Shape, out_shape: Shape) -> dict:
 
 
 def _global_avg_pool(op: Op, in_shape: Shape, out_shape: Shape) -> dict:
-    values = {name: int(op.constants[name][0]) for name in ("multiplier", "bias", "accumulator_bias")}
+    # All channels share them, so they are part of the code; pre_shift is an amount here.
+    values = {name: int(value[0]) for name, value in op.constants.items()}
     height, width, channels = in_shape
     plane = {"height": height, "width": width, "channels": channels, "zero_point": op.attrs["zero_point"]}
     return plane | _requant(op) | values

@@ -38,12 +38,17 @@ class GraphBuilder:
         rows = (height + top + bottom - kernel[0]) // stride[0] + 1
         return rows, (width + left + right - kernel[1]) // stride[1] + 1, channels
 
-    def requant(self, weight: np.ndarray, residual_real: float = 0.0, corrected: bool = False):
-        """(attrs, constants) that bring random accumulators to the int8 range; weight: (C, ...)."""
+    def requant(self, weight: np.ndarray, residual_real: float = 0.0, corrected: bool = False, uneven: bool = False):
+        """(attrs, constants) that bring random accumulators to the int8 range; weight: (C, ...).
+
+        uneven: the scales lie so far apart that channels get a pre_shift.
+        """
         channels = len(weight)
         flat = weight.reshape(channels, -1).astype(np.int64)
         spread = np.sqrt((flat**2).sum(1) + 1.0) * 74
         real = self.rng.uniform(40, 90, channels) / spread
+        if uneven:
+            real *= 2.0 ** np.linspace(-9, 3, channels)
         peak = 128 * np.abs(flat).sum(1)
         correction = self.rng.integers(-3000, 3000, channels) if corrected else np.zeros(channels, np.int64)
         found = choose_requant(real, self.rng.uniform(-60, 60, channels), correction, -peak, peak, residual_real)
@@ -51,10 +56,7 @@ class GraphBuilder:
         attrs = {"shift": found.shift, "fraction": found.fraction, "clamp_min": low, "clamp_max": 127}
         if residual_real:
             attrs["residual_multiplier"] = found.residual_multiplier
-        constants = {
-            "multiplier": found.multiplier, "bias": found.bias, "accumulator_bias": found.accumulator_bias,
-        }  # fmt: skip
-        return attrs, constants
+        return attrs, found.constants()
 
     def quantize(self) -> str:
         """The network's input in int8."""
@@ -64,23 +66,23 @@ class GraphBuilder:
 
     def conv2d(
         self, x, channels, groups=1, kernel=(1, 1), stride=(1, 1), pad=(0, 0, 0, 0), rows=1, residual=None,
-        pad_value=-14, corrected=False,
+        pad_value=-14, corrected=False, uneven=False,
     ) -> str:  # fmt: skip
         """Convolution; rows: of the folded shuffle; pad_value None: one value a channel."""
         depth = self.shape(x)[2]
         weight = self.rng.integers(-127, 128, (channels, *kernel, depth // groups)).astype(np.int8)
-        attrs, constants = self.requant(weight, 0.8 if residual else 0.0, corrected)
+        attrs, constants = self.requant(weight, 0.8 if residual else 0.0, corrected, uneven)
         attrs |= {"groups": groups, "stride": stride, "pad": pad, "shuffle_rows": rows}
         values = self.rng.integers(-128, 128, depth) if pad_value is None else np.full(depth, pad_value)
         constants |= {"weight": weight, "pad_value": values.astype(np.int8)}
         inputs = (x, residual) if residual else (x,)
         return self.emit("conv2d", inputs, self.window_shape(x, channels, kernel, stride, pad), attrs, constants)
 
-    def depthwise(self, x, stride=(1, 1), kernel=(3, 3), pad=(1, 1, 1, 1), per_channel=True) -> str:
+    def depthwise(self, x, stride=(1, 1), kernel=(3, 3), pad=(1, 1, 1, 1), per_channel=True, uneven=False) -> str:
         """Depthwise convolution."""
         channels = self.shape(x)[2]
         weight = self.rng.integers(-127, 128, (channels, *kernel)).astype(np.int8)
-        attrs, constants = self.requant(weight, corrected=bool(self.rng.integers(2)))
+        attrs, constants = self.requant(weight, corrected=bool(self.rng.integers(2)), uneven=uneven)
         values = self.rng.integers(-128, 128, channels) if per_channel else np.full(channels, 3)
         attrs |= {"stride": stride, "pad": pad}
         constants |= {"weight": weight, "pad_value": values.astype(np.int8)}
@@ -189,6 +191,9 @@ def random_operators(seed: int) -> Graph:
     b.conv2d(x, wide, groups=groups, **window())
     b.conv2d(x, channels, groups=groups, residual=x)
     b.conv2d(x, channels, residual=x, corrected=True)
+    b.conv2d(x, groups * 7, groups=groups, rows=groups, uneven=True)
+    b.conv2d(x, channels, residual=x, uneven=True)
+    b.depthwise(x, uneven=True)
     b.depthwise(x, **window(), per_channel=bool(rng.integers(2)))
     b.max_pool(x, **window())
     b.avg_pool(x, **window(), count_padding=False)

@@ -25,6 +25,7 @@ def tiny(tmp_path_factory):
 @pytest.mark.parametrize("seed", [0, 1])
 def test_every_operator_kind_of_any_shape_equals_the_reference(seed, tmp_path):
     graph = random_operators(seed)
+    assert sum("pre_shift" in op.constants for op in graph.ops) >= 2
     network = compile_natively(graph, tmp_path)
     assert {layer.kind for layer in network.program.layers} == {op.kind for op in graph.ops}
     for input_seed in range(3):

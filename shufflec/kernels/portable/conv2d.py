@@ -11,9 +11,9 @@ import numpy as np
 from tvm.script import tirx as T
 
 from shufflec.kernels.kernel import Kernel, Packed, Workload
-from shufflec.kernels.portable.arithmetic import ARENA_ELEMENTS, finish, requantize
+from shufflec.kernels.portable.arithmetic import ARENA_ELEMENTS, finish, pack_requant, requantize
 
-NAME = "portable-conv2d-1"
+NAME = "portable-conv2d-2"
 KIND = "conv2d"
 DEEP_GROUP = 32  # input channels of a group from which a dot product along them fills vectors
 
@@ -30,7 +30,7 @@ def build(workload: Workload) -> Kernel:
     deep = depth >= DEEP_GROUP
     residual_multiplier = p["residual_multiplier"]
     biased, has_residual = bool(p["accumulator_bias"]), residual_multiplier != 0
-    rows = p["shuffle_rows"]
+    own_shifts, rows = p.get("pre_shift", False), p["shuffle_rows"]
     columns = channels // rows
     shift, fraction, low, high = p["shift"], p["fraction"], p["clamp_min"], p["clamp_max"]
     out_row, out_pitch = p["out_row"], p["out_pitch"]
@@ -52,7 +52,7 @@ def build(workload: Workload) -> Kernel:
         T.func_attr({"tirx.noalias": True})
         A = T.decl_buffer((ARENA_ELEMENTS,), "int8", data=arena)
         W = T.decl_buffer((channels * kernel_h * kernel_w * depth,), "int8", data=weights)
-        Q = T.decl_buffer((2 * channels,), "int16", data=requant)
+        Q = T.decl_buffer(((3 if own_shifts else 2) * channels,), "int16", data=requant)
         B = T.decl_buffer((channels,), "int32", data=accumulators)
         acc = T.alloc_buffer((channels,), "int32", scope="local")
         for y in range(begin, end):
@@ -81,6 +81,7 @@ def build(workload: Workload) -> Kernel:
                             T.Cast("int32", Q[r * columns + c]),
                             T.Cast("int32", Q[channels + r * columns + c]),
                             shift,
+                            T.Cast("int32", Q[2 * channels + r * columns + c]) if own_shifts else None,
                             T.Cast("int32", A[in1 + (y * width + x) * channels + r * columns + c])
                             if has_residual
                             else None,
@@ -94,7 +95,7 @@ def build(workload: Workload) -> Kernel:
             weight = weight.reshape(groups, per_group, kernel_h, kernel_w, depth).transpose(0, 2, 3, 4, 1)
         return Packed(
             np.ascontiguousarray(weight, np.int8).reshape(-1),
-            np.concatenate([constants["multiplier"], constants["bias"]]).astype(np.int16),
+            pack_requant(constants),
             constants["accumulator_bias"].astype(np.int32) if biased else np.zeros(0, np.int32),
         )
 

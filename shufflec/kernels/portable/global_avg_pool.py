@@ -7,7 +7,7 @@ from tvm.script import tirx as T
 from shufflec.kernels.kernel import Kernel, Packed, Workload
 from shufflec.kernels.portable.arithmetic import ARENA_ELEMENTS, block_count, finish, requantize
 
-NAME = "portable-global-avg-pool-1"
+NAME = "portable-global-avg-pool-2"
 KIND = "global_avg_pool"
 BLOCK = 64  # channels of a tile
 
@@ -17,7 +17,8 @@ def build(workload: Workload) -> Kernel:
     p = dict(workload.params)
     positions, channels = p["height"] * p["width"], p["channels"]
     shift, fraction, low, high = p["shift"], p["fraction"], p["clamp_min"], p["clamp_max"]
-    multiplier, bias = p["multiplier"], p["bias"]
+    multiplier, bias, pre_shift = p["multiplier"], p["bias"], p.get("pre_shift", 0)
+    own_shift = pre_shift != 0
     start = p["accumulator_bias"] - positions * p["zero_point"]
 
     @T.prim_func(s_tir=True)
@@ -44,7 +45,7 @@ def build(workload: Workload) -> Kernel:
                 for c in range(count):
                     total[c] = total[c] + T.Cast("int32", A[in0 + position * channels + tile * BLOCK + c])
             for c in range(count):
-                u = requantize(total[c], multiplier, bias, shift)
+                u = requantize(total[c], multiplier, bias, shift, T.int32(pre_shift) if own_shift else None)
                 A[out + tile * BLOCK + c] = finish(u, fraction, low, high)
 
     return Kernel(workload, (), NAME, global_avg_pool, block_count(channels, BLOCK), 0, lambda constants: Packed())
