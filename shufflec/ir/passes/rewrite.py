@@ -13,6 +13,7 @@ import numpy as np
 import tvm
 from tvm import relax
 from tvm.ir.expr import GenericConst
+from tvm_ffi import structural_equal
 
 from shufflec.errors import UnsupportedModelError
 
@@ -28,10 +29,11 @@ class FunctionBuilder:
         self._bindings: list[relax.VarBinding] = []
         self._typer = relax.BlockBuilder()
 
-    def emit(self, call: relax.Call, hint: str) -> relax.Var:
-        """Binds a call, whose arguments are variables and constants, to a new variable."""
-        typed = self._typer.normalize(call)
-        var = relax.DataflowVar(hint, typed.ty)
+    def emit(self, call: relax.Call, hint: str, old: relax.Var | None = None) -> relax.Var:
+        """Binds a call, whose arguments are variables and constants, to `old` if it has the type, or a new variable."""
+        typed = call if isinstance(call.ty, relax.TensorType) else self._typer.normalize(call)
+        fits = isinstance(old, relax.DataflowVar) and structural_equal(old.ty, typed.ty)
+        var = old if fits else relax.DataflowVar(hint, typed.ty)
         self._bindings.append(relax.VarBinding(var, typed))
         return var
 
@@ -76,18 +78,22 @@ def rewrite_calls(module: tvm.IRModule, rewrite: Callable[[Scope, relax.Call], r
     readers = _readers(function)
     for binding in bindings_of(function):
         value = _renamed(binding.value, renamed)
-        name = node_name(binding.value)
+        name = node_name(value)
 
-        def emit(call: relax.Call, name: str = name, hint: str = binding.var.name) -> relax.Var:
+        def emit(
+            call: relax.Call, old: relax.Var | None = None, name: str = name, hint: str = binding.var.name
+        ) -> relax.Var:
             call = named(call, node_name(call) or name)
-            var = builder.emit(call, hint)
+            var = builder.emit(call, hint, old)
             definitions[var] = call
             return var
 
         if isinstance(value, relax.Call):
             replaced = rewrite(Scope(binding.var, definitions, readers, emit), value)
             value = value if replaced is None else replaced
-        renamed[binding.var] = emit(value) if isinstance(value, relax.Call) else value
+        new = emit(value, binding.var) if isinstance(value, relax.Call) else value
+        if not new.same_as(binding.var):
+            renamed[binding.var] = new
     return builder.module(_renamed(function.body.body, renamed))
 
 
@@ -114,17 +120,24 @@ def _variables(items: Iterable[relax.Expr]) -> Iterator[relax.Var]:
 
 
 def _renamed(expr: relax.Expr, renamed: dict[relax.Var, relax.Expr]) -> relax.Expr:
+    """The expression over the new function's variables; the same object where none changed."""
     if isinstance(expr, relax.Var):
         return renamed.get(expr, expr)
+    if not isinstance(expr, (relax.Call, relax.Tuple)):
+        return expr
+    old = expr.args if isinstance(expr, relax.Call) else expr.fields
+    new = [_renamed(item, renamed) for item in old]
+    if all(a is b or a.same_as(b) for a, b in zip(old, new, strict=True)):
+        return expr
     if isinstance(expr, relax.Tuple):
-        return relax.Tuple([_renamed(field, renamed) for field in expr.fields])
-    if isinstance(expr, relax.Call):
-        return relax.Call(expr.op, [_renamed(item, renamed) for item in expr.args], expr.attrs, expr.ty_args, expr.span)
-    return expr
+        return relax.Tuple(new)
+    return relax.Call(expr.op, new, expr.attrs, expr.ty_args, expr.span)
 
 
 def named(call: relax.Call, name: str) -> relax.Call:
-    """The call with the name of its ONNX node, kept as the span's source."""
+    """The call with the name of its ONNX node, kept as the span's source; the same object if it has that name."""
+    if node_name(call) == name:
+        return call
     span = tvm.ir.Span(tvm.ir.SourceName(name), 0, 0, 0, 0)
     return relax.Call(call.op, call.args, call.attrs, call.ty_args, span)
 
