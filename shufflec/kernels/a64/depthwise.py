@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from shufflec.kernels.a64.emitter import Emitter, Value
+from shufflec.kernels.a64.emitter import Emitter, Pointer, Value
 from shufflec.kernels.a64.requantize import Rule
 from shufflec.kernels.a64.scheduling import MODELS, SCHEDULE
 from shufflec.kernels.a64.windows import Taps, Windows, best_columns, halves
@@ -49,11 +49,13 @@ def build(workload: Workload, tiling: Tiling) -> Kernel:
     biased = workload["accumulator_bias"]
     pairing = 1 if dict(workload.params).get("full_range_weights", False) else 2
 
+    requant_stride = strip * rule.pair_stride // 8
+
     e = Emitter()
     with geometry.each_strip(e) as (tile, number, channel):
         packed = e.at(e.weights, number * (taps_count * strip))
         weights = [e.load(packed, i * strip, f"int8x{strip}") for i in range(taps_count)]
-        requant = e.at(e.requant, number * (2 * strip))
+        requant = e.at(e.requant, number * requant_stride)
         multipliers = [e.load(requant, i, "int16x8") for i in range(0, strip, 8)]
         biases = [e.load(requant, strip + i, "int16x8") for i in range(0, strip, 8)]
         start = e.at(e.accumulators, number * strip) if biased else None
@@ -70,7 +72,8 @@ def build(workload: Workload, tiling: Tiling) -> Kernel:
                     sums = _window_sums(e, operands, pairing)
                     bias = [e.load(start, 8 * half + i, "int32x4") for i in (0, 4)] if biased else None
                     low, high = _widened(e, sums, bias)
-                    results.append(rule.scale(e, rule.narrow(e, low, high), multipliers[half], biases[half]))
+                    narrow = rule.narrow(e, low, high, _own_shifts(e, rule, requant, strip, half))
+                    results.append(rule.scale(e, narrow, multipliers[half], biases[half]))
                     e.settle(results[-1:])
                 value = rule.finish(e, results[0], results[1] if strip == 16 else None)
                 e.store(output, q * geometry.out_pitch, value, f"int8x{strip}")
@@ -82,15 +85,25 @@ def build(workload: Workload, tiling: Tiling) -> Kernel:
     def pack(constants: dict[str, np.ndarray]) -> Packed:
         weight = constants["weight"]
         planes = np.stack([weight[:, i, j] for i, j in order])[:, index].transpose(1, 0, 2)
-        requant = np.concatenate([constants["multiplier"][index], constants["bias"][index]], axis=1)
+        parts = [constants["multiplier"][index].astype(np.int16), constants["bias"][index].astype(np.int16)]
+        if rule.pre_shift:
+            parts.append(constants["pre_shift"][index].astype(np.int32).view(np.int16))
         accumulators = constants["accumulator_bias"][index] if biased else np.zeros(0)
         return Packed(
             np.ascontiguousarray(planes, np.int8).reshape(-1),
-            requant.astype(np.int16).reshape(-1),
+            np.concatenate(parts, axis=1).reshape(-1),
             accumulators.astype(np.int32).reshape(-1),
         )
 
     return Kernel(workload, tiling, NAME, e.function(), geometry.tiles, 0, pack, MODELS[chosen[SCHEDULE]])
+
+
+def _own_shifts(e: Emitter, rule: Rule, requant: Pointer, strip: int, half: int) -> tuple[Value, ...] | None:
+    """The pre-shifts of eight channels as two int32x4, behind the multipliers and biases of the strip."""
+    if not rule.pre_shift:
+        return None
+    first = 2 * strip + 16 * half
+    return tuple(e.reinterpret(e.load(requant, first + i, "int16x8"), "int32x4") for i in (0, 8))
 
 
 def _window_sums(e: Emitter, operands: list[tuple[Value, Value]], pairing: int) -> list[Value]:

@@ -20,8 +20,10 @@ Tiling = tuple[tuple[str, int], ...]
 
 
 def accepts(workload: Workload) -> bool:
-    """At least eight channels."""
-    return workload.kind == "global_avg_pool" and workload["channels"] >= 8
+    """At least eight channels, one shift."""
+    if workload.kind != "global_avg_pool" or dict(workload.params).get("pre_shift"):
+        return False
+    return workload["channels"] >= 8
 
 
 def tilings(workload: Workload) -> list[Tiling]:

@@ -82,8 +82,9 @@ class MicroKernel(ABC):
         """Scratch that begin_group needs."""
         return 0
 
-    def begin_group(self, e: Emitter, inputs: list[Pointer], scratch: Pointer) -> None:
-        """Reads what stays for all outputs of the group."""
+    def begin_group(self, e: Emitter, inputs: list[Pointer], scratch: Pointer | None) -> None:
+        """Reads what stays for all outputs of the group: nothing, for most."""
+        del e, inputs, scratch
 
     @abstractmethod
     def accumulate(self, e: Emitter, inputs: list[Pointer], weights: Pointer, start: list | None, push) -> None:
@@ -134,7 +135,7 @@ def build_pointwise(workload: Workload, tiling, family: str, micro: MicroKernel,
                 if workload["accumulator_bias"]:
                     biases = e.at(e.accumulators, number * shape.width)
                     start = [e.load(biases, 4 * j, "int32x4") for j in range(shape.blocks)]
-                requant = e.at(e.requant, number * (pairs * 16))
+                requant = e.at(e.requant, number * (pairs * rule.pair_stride))
                 epilogue = Epilogue(e, rule, shape.blocks, requant, outputs, residuals)
                 weights = e.at(e.weights, number * len(sample) + len(header))
                 micro.accumulate(e, inputs, weights, start, epilogue.push)
@@ -147,7 +148,7 @@ def build_pointwise(workload: Workload, tiling, family: str, micro: MicroKernel,
         bias = np.append(constants["accumulator_bias"], 0)[index].astype(np.int32).reshape(-1)
         return Packed(
             np.concatenate([header, micro.pack(weight).reshape(-1)]).astype(np.int8),
-            pack_pairs(index, constants["multiplier"], constants["bias"]),
+            pack_pairs(index, constants),
             bias if workload["accumulator_bias"] else np.zeros(0, np.int32),
         )
 

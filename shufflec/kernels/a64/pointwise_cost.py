@@ -68,8 +68,9 @@ def cost(workload: Workload, form: int, tile: int, blocks: int) -> float:
     else:
         inner = quads * (tile * blocks + (blocks + 1) // 2) + rows * tile + tile * blocks
     inner += epilogue_cost(tile, blocks, bool(workload["residual_multiplier"])) + ROUND
-    if workload["accumulator_bias"]:
-        inner += blocks * (tile + 0.5)
+    for extra in ("accumulator_bias", "pre_shift"):
+        if dict(workload.params).get(extra):
+            inner += blocks * (tile + 0.5)
     a_tile = TILE + groups * (GROUP + begin + rounds * inner)
     if workload["out_row"] != workload["width"]:
         a_tile += tile * FAR_PIXEL + groups * rounds * tile

@@ -1,7 +1,8 @@
 """The rounding rule "a64-q15" (ir/numerics.py) on registers, and the stores of its results.
 
 Ten instructions for 16 outputs: four SQRSHRN (int32 -> int16), two SQRDMULH, two SQADD, two SQRSHRN (-> int8);
-a residual costs seven more (one load, two SSHLL/SHL, two SQRDMULH, two SQADD).
+a shift of its own per channel (pre_shift) costs four more (SQSHL), a residual seven (one load, two SHLL, two
+SQRDMULH, two SQADD).
 """
 
 from __future__ import annotations
@@ -15,13 +16,17 @@ from shufflec.kernels.a64.emitter import Emitter, Pointer, Value
 
 @dataclass(frozen=True)
 class Rule:
-    """The constants of the rule that are part of a workload; residual_multiplier 0: no residual."""
+    """The constants of the rule that are part of a workload.
+
+    residual_multiplier 0: no residual. pre_shift: whether each channel has a shift of its own as well.
+    """
 
     shift: int
     fraction: int
     clamp_min: int
     clamp_max: int
     residual_multiplier: int = 0
+    pre_shift: bool = False
 
     @staticmethod
     def of(workload) -> Rule:
@@ -32,10 +37,18 @@ class Rule:
             params["clamp_min"],
             params["clamp_max"],
             params.get("residual_multiplier", 0),
+            bool(params.get("pre_shift", False)),
         )
 
-    def narrow(self, e: Emitter, low: Value, high: Value) -> Value:
-        """Two int32x4 accumulators to one int16x8."""
+    @property
+    def pair_stride(self) -> int:
+        """int16 values of pack_pairs for eight outputs."""
+        return 32 if self.pre_shift else 16
+
+    def narrow(self, e: Emitter, low: Value, high: Value, shifts: tuple[Value, Value] | None = None) -> Value:
+        """Two int32x4 accumulators to one int16x8. shifts: int32x4 of each, if the layer has a pre_shift."""
+        if shifts:
+            low, high = (e.op("sqshl", "int32x4", value, own) for value, own in zip((low, high), shifts, strict=True))
         return e.combine(
             e.op("sqrshrn", "int16x4", low, self.shift), e.op("sqrshrn", "int16x4", high, self.shift), "int16x8"
         )
@@ -67,11 +80,12 @@ def scaled_int8(e: Emitter, value: Value, multiplier: Value) -> Value:
     return e.op("sqrdmulh", "int16x8", e.widen_high(value), multiplier)
 
 
-def pack_pairs(channels: np.ndarray, multiplier: np.ndarray, bias: np.ndarray) -> np.ndarray:
-    """Multipliers and biases in the order the epilogue loads them.
+def pack_pairs(channels: np.ndarray, constants: dict[str, np.ndarray]) -> np.ndarray:
+    """Constants of the requantization in the order the epilogue loads them: int16, flat.
 
     channels: int64 (..., n), the channel of each output of a block, n a multiple of 4; -1 is padding. Each 8
-    outputs take 8 multipliers, then 8 biases; 4 left over are repeated to fill 8 lanes. int16, flat.
+    outputs take 8 multipliers, 8 biases and, if there are any, 8 pre-shifts as int32; 4 left over are repeated to
+    fill 8 lanes. constants: of the operator (ir/graph.py).
     """
     blocks = channels.reshape(-1, channels.shape[-1])
     full = blocks.shape[1] // 8 * 8
@@ -79,8 +93,14 @@ def pack_pairs(channels: np.ndarray, multiplier: np.ndarray, bias: np.ndarray) -
     if full < blocks.shape[1]:
         columns.append(np.concatenate([blocks[:, full:], blocks[:, full:]], axis=1))
     index = np.stack(columns, axis=1)
-    parts = [np.where(index < 0, 0, np.append(table, 0)[index]) for table in (multiplier, bias)]
-    return np.stack(parts, axis=2).astype(np.int16).reshape(-1)
+
+    def gathered(name: str, dtype: type) -> np.ndarray:
+        return np.where(index < 0, 0, np.append(constants[name], 0)[index]).astype(dtype)
+
+    parts = [gathered("multiplier", np.int16), gathered("bias", np.int16)]
+    if "pre_shift" in constants:
+        parts.append(gathered("pre_shift", np.int32).view(np.int16))
+    return np.concatenate(parts, axis=2).reshape(-1)
 
 
 class Epilogue:
@@ -108,19 +128,21 @@ class Epilogue:
         else:
             self._pair(block // 2, accumulators)
 
-    def _constants(self, pair: int) -> tuple[Value, Value]:
-        return (
-            self.e.load(self.requant, pair * 16, "int16x8"),
-            self.e.load(self.requant, pair * 16 + 8, "int16x8"),
-        )
+    def _constants(self, pair: int) -> tuple[Value, Value, tuple[Value, Value] | None]:
+        """(multipliers, biases, pre-shifts) of eight outputs."""
+        e, first = self.e, pair * self.rule.pair_stride
+        loaded = [e.load(self.requant, first + i, "int16x8") for i in range(0, self.rule.pair_stride, 8)]
+        shifts = tuple(e.reinterpret(value, "int32x4") for value in loaded[2:])
+        return loaded[0], loaded[1], shifts or None
 
     def _pair(self, pair: int, accumulators: list[Value]) -> None:
         e, rule = self.e, self.rule
-        multiplier, bias = self._constants(pair)
+        multiplier, bias, shifts = self._constants(pair)
         joined = pair % 2 == 1
         alone = pair % 2 == 0 and pair == self.blocks // 2 - 1
         for pixel, high in enumerate(accumulators):
-            value = rule.scale(e, rule.narrow(e, self.waiting.pop((2 * pair, pixel)), high), multiplier, bias)
+            narrow = rule.narrow(e, self.waiting.pop((2 * pair, pixel)), high, shifts)
+            value = rule.scale(e, narrow, multiplier, bias)
             if joined:
                 self._store(pixel, pair * 8 - 8, self.halves.pop((pair - 1, pixel)), value)
             elif alone:
@@ -143,11 +165,11 @@ class Epilogue:
     def _last_four(self, block: int, accumulators: list[Value]) -> None:
         """Four outputs left over: two pixels share a register."""
         e, rule = self.e, self.rule
-        multiplier, bias = self._constants(block // 2)
+        multiplier, bias, shifts = self._constants(block // 2)
         offset = block * 4
         for first in range(0, self.pixels, 2):
             pixels = list(range(first, min(first + 2, self.pixels)))
-            value = rule.narrow(e, accumulators[first], accumulators[pixels[-1]])
+            value = rule.narrow(e, accumulators[first], accumulators[pixels[-1]], shifts)
             value = rule.scale(e, value, multiplier, bias)
             if self.residuals:
                 words = [e.load(self.residuals[pixel], offset, "int8x4") for pixel in pixels]

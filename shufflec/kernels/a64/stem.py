@@ -139,7 +139,7 @@ def build(workload: Workload, tiling: Tiling) -> Kernel:
             if biased:
                 table = e.at(e.accumulators, block * shape.width)
                 start = [e.load(table, 4 * j, "int32x4") for j in range(shape.blocks)]
-            requant = e.at(e.requant, block * (pairs * 16))
+            requant = e.at(e.requant, block * (pairs * rule.pair_stride))
             outputs_at = [e.at(base, p * pitch) for p in range(shape.tile)]
             epilogue = Epilogue(e, rule, shape.blocks, requant, outputs_at, None)
             weights = e.at(e.weights, block * sample + len(micro.header))
@@ -152,7 +152,7 @@ def build(workload: Workload, tiling: Tiling) -> Kernel:
         bias = constants["accumulator_bias"][index].astype(np.int32).reshape(-1)
         return Packed(
             np.concatenate([micro.header, micro.pack(weight).reshape(-1)]).astype(np.int8),
-            pack_pairs(index, constants["multiplier"], constants["bias"]),
+            pack_pairs(index, constants),
             bias if biased else np.zeros(0, np.int32),
         )
 

@@ -16,11 +16,14 @@ def _int8(rng, shape, extreme=False):
     return np.full(shape, -128, np.int8) if extreme else rng.integers(-128, 128, shape).astype(np.int8)
 
 
-def requant_constants(rng, channels: int, peak: int, shift: int, fraction: int, bias: bool) -> dict:
+def requant_constants(
+    rng, channels: int, peak: int, shift: int, fraction: int, bias: bool, pre_shift: bool = False
+) -> dict:
     """Multipliers that spread the accumulators (peak: their usual magnitude) over the output range and beyond."""
     scale = 160.0 * (1 << fraction) * (1 << shift) * 32768 / max(peak, 1)
     multiplier = np.clip(np.round(scale * rng.uniform(0.3, 1.0, channels)), 1, 32767).astype(np.int16)
-    return {
+    own = {"pre_shift": rng.integers(0, 16, channels).astype(np.int8)} if pre_shift else {}
+    return own | {
         "multiplier": multiplier,
         "bias": rng.integers(-60 << fraction, 60 << fraction, channels).astype(np.int16),
         "accumulator_bias": (rng.integers(-peak, peak + 1, channels) * bias).astype(np.int32),
@@ -46,6 +49,7 @@ def conv_case(
     row: int = 0,
     full_range: bool = False,
     extreme: bool = False,
+    pre_shift: bool = False,
 ) -> Case:
     """A 1x1 convolution; depth and outputs are per group."""
     channels, in_channels = groups * outputs, groups * depth
@@ -55,7 +59,7 @@ def conv_case(
     if full_range:
         weight[:] = -128
     peak = int(74 * 74 * np.sqrt(depth) * 2)
-    constants = requant_constants(rng, channels, peak, shift, fraction, bias)
+    constants = requant_constants(rng, channels, peak, shift, fraction, bias, pre_shift)
     constants |= {"weight": weight, "pad_value": np.zeros(in_channels, np.int8)}
     rule = {"shift": shift, "fraction": fraction, "clamp_min": low, "clamp_max": 127}
     x = _int8(rng, (height, width, in_channels), extreme)
@@ -65,10 +69,8 @@ def conv_case(
     params = rule | {
         "height": height, "width": width, "in_channels": in_channels, "out_channels": channels, "groups": groups,
         "out_pitch": pitch or channels, "out_row": row or width, "residual_multiplier": residual,
-        "accumulator_bias": bias, "shuffle_rows": rows,
+        "accumulator_bias": bias, "shuffle_rows": rows, "full_range_weights": full_range, "pre_shift": pre_shift,
     }  # fmt: skip
-    if full_range:
-        params["full_range_weights"] = True
     kernel = choose(Workload.of("conv2d", isa, **params))
     name = f"conv {height}x{width} g{groups} {depth}->{outputs}" + (f" rows {rows}" if rows > 1 else "")
     expected = conv_reference(constants, attrs, x, r)
@@ -76,13 +78,15 @@ def conv_case(
     return Case(name, kernel, constants, inputs, expected, pitch or channels, row or width, channel)
 
 
-def stem_case(rng, choose, isa: str, size: int, outputs: int, *, bias=False, extreme=False, full_range=False) -> Case:
+def stem_case(
+    rng, choose, isa: str, size: int, outputs: int, *, bias=False, extreme=False, full_range=False, pre_shift=False
+) -> Case:
     """The 3x3 stride 2 convolution over three channels, on a padded input."""
     shift, fraction = 5, 6
     weight = rng.integers(-127, 128, (outputs, 3, 3, 3)).astype(np.int8)
     if full_range:
         weight[:] = -128
-    constants = requant_constants(rng, outputs, 74 * 74 * 10, shift, fraction, bias)
+    constants = requant_constants(rng, outputs, 74 * 74 * 10, shift, fraction, bias, pre_shift)
     constants |= {"weight": weight, "pad_value": np.zeros(3, np.int8)}
     rule = {"shift": shift, "fraction": fraction, "clamp_min": -100, "clamp_max": 127}
     x = _int8(rng, (2 * size + 1, 2 * size + 1, 3), extreme)
@@ -91,7 +95,7 @@ def stem_case(rng, choose, isa: str, size: int, outputs: int, *, bias=False, ext
         "height": size, "width": size, "in_height": 2 * size + 1, "in_width": 2 * size + 1, "kernel": (3, 3),
         "stride": (2, 2), "in_channels": 3, "out_channels": outputs, "groups": 1, "out_pitch": outputs,
         "out_row": size, "residual_multiplier": 0, "accumulator_bias": bias, "shuffle_rows": 1,
-        "full_range_weights": full_range,
+        "full_range_weights": full_range, "pre_shift": pre_shift,
     }  # fmt: skip
     kernel = choose(Workload.of("conv2d", isa, **params))
     return Case(f"stem {size} {outputs}", kernel, constants, [x], conv_reference(constants, attrs, x))
@@ -99,14 +103,14 @@ def stem_case(rng, choose, isa: str, size: int, outputs: int, *, bias=False, ext
 
 def depthwise_case(
     rng, choose, isa: str, height: int, width: int, channels: int, stride: int, *, bias=False, extreme=False,
-    full_range=False, row: int = 0,
+    full_range=False, pre_shift=False, row: int = 0,
 ) -> Case:  # fmt: skip
     """A 3x3 depthwise convolution on a padded input; height and width are the output's."""
     shift, fraction = int(rng.integers(2, 7)), int(rng.integers(4, 8))
     weight = rng.integers(-127, 128, (channels, 3, 3)).astype(np.int8)
     if full_range:
         weight[:] = -128
-    constants = requant_constants(rng, channels, 74 * 74 * 6, shift, fraction, bias)
+    constants = requant_constants(rng, channels, 74 * 74 * 6, shift, fraction, bias, pre_shift)
     constants |= {"weight": weight, "pad_value": np.zeros(channels, np.int8)}
     rule = {"shift": shift, "fraction": fraction, "clamp_min": -128, "clamp_max": 127}
     in_height, in_width = (height - 1) * stride + 3, (width - 1) * stride + 3
@@ -116,7 +120,7 @@ def depthwise_case(
     params = rule | {
         "height": height, "width": width, "in_height": in_height, "in_width": in_width, "kernel": (3, 3),
         "stride": (stride, stride), "channels": channels, "out_pitch": channels, "out_row": row or width,
-        "accumulator_bias": bias, "full_range_weights": full_range,
+        "accumulator_bias": bias, "full_range_weights": full_range, "pre_shift": pre_shift,
     }  # fmt: skip
     kernel = choose(Workload.of("depthwise_conv2d", isa, **params))
     return Case(f"depthwise {height}x{width}x{channels}/{stride}", kernel, constants, [x], expected, row=row)
