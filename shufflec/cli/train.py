@@ -43,6 +43,8 @@ def train_command(
     shift: Annotated[
         int | None, typer.Option(help="Random shift in pixels. Default: a sixteenth of the input.")
     ] = None,
+    rotate: Annotated[float, typer.Option(help="Random turn, at most so many degrees.")] = 0.0,
+    zoom: Annotated[float, typer.Option(help="Random enlargement or reduction, at most that fraction.")] = 0.0,
     flip: Annotated[bool, typer.Option(help="Mirror half of the images.")] = False,
     threads: Annotated[int, typer.Option(help="Processor threads; results are equal for an equal number.")] = 1,
     resume: Annotated[
@@ -60,7 +62,7 @@ def train_command(
 
     Examples:
 
-        shufflec train --groups 8 --data digits -o digits.safetensors
+        shufflec train --groups 8 --data digits --rotate 10 --zoom 0.1 -o digits.safetensors
 
         shufflec train --groups 3 --scale 0.5 --data photos/ --epochs 90 --flip --threads 8 -o photos.safetensors
     """
@@ -83,6 +85,8 @@ def train_command(
         label_smoothing=label_smoothing,
         warmup_epochs=warmup_epochs,
         shift=shift if shift is not None else max(1, min(job.resolved_input) // 16),
+        rotate=rotate,
+        zoom=zoom,
         flip=flip,
         threads=threads,
     )

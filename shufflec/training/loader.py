@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 import torch
+from torch.nn.functional import affine_grid, grid_sample, pad
 
 from shufflec.data.datasets import Dataset
 from shufflec.data.preprocessing import Preprocessing
@@ -55,12 +56,18 @@ class TrainingLoader:
 
 
 def augment(inputs: torch.Tensor, recipe: Recipe, generator: torch.Generator) -> torch.Tensor:
-    """Moves and mirrors each image of [N, 3, H, W] by itself; what comes in from outside repeats the border."""
+    """Turns, zooms, moves and mirrors each image of [N, 3, H, W] by itself, as far as `recipe` allows.
+
+    What comes in from outside of an image repeats its border.
+    """
     count, _, height, width = inputs.shape
+    if recipe.rotate or recipe.zoom:
+        angle, zoom = (2.0 * torch.rand(2, count, generator=generator) - 1.0).unbind()
+        inputs = _turned(inputs, torch.deg2rad(angle * recipe.rotate), 1.0 + zoom * recipe.zoom)
     if recipe.shift:
         reach = recipe.shift
         offsets = torch.randint(0, 2 * reach + 1, (count, 2), generator=generator).tolist()
-        padded = torch.nn.functional.pad(inputs, (reach, reach, reach, reach), mode="replicate")
+        padded = pad(inputs, (reach, reach, reach, reach), mode="replicate")
         inputs = torch.stack(
             [image[:, y : y + height, x : x + width] for image, (y, x) in zip(padded, offsets, strict=True)]
         )
@@ -68,3 +75,15 @@ def augment(inputs: torch.Tensor, recipe: Recipe, generator: torch.Generator) ->
         mirrored = torch.rand(count, generator=generator) < 0.5
         inputs = torch.where(mirrored[:, None, None, None], inputs.flip(3), inputs)
     return inputs
+
+
+def _turned(inputs: torch.Tensor, angle: torch.Tensor, zoom: torch.Tensor) -> torch.Tensor:
+    """Each image turned by its angle (radians) about the centre and enlarged by its zoom, bilinear."""
+    height, width = inputs.shape[2:]
+    cosine, sine = torch.cos(angle) / zoom, torch.sin(angle) / zoom
+    # affine_grid counts both sides from -1 to 1: the aspect ratio keeps a turn from being a shear.
+    aspect = height / width
+    zero = torch.zeros_like(angle)
+    rows = [torch.stack((cosine, -sine * aspect, zero), 1), torch.stack((sine / aspect, cosine, zero), 1)]
+    grid = affine_grid(torch.stack(rows, 1), list(inputs.shape), align_corners=False)
+    return grid_sample(inputs, grid, mode="bilinear", padding_mode="border", align_corners=False)

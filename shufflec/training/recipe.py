@@ -16,7 +16,8 @@ class Recipe:
 
     epochs, warmup_epochs: whole passes over the training split. batch_size: images a step. lr: peak learning rate.
     weight_decay: on convolution and classifier weights only. label_smoothing: probability spread over all classes.
-    shift: random translation by at most so many pixels, each way. flip: mirror half of the images.
+    shift: random translation by at most so many pixels, each way. rotate: random turn by at most so many degrees.
+    zoom: random enlargement or reduction by at most that fraction. flip: mirror half of the images.
     threads: of the processor; part of the recipe because the order of additions, and so the last bits, follow it.
 
     Raises OptionError for a value out of range.
@@ -30,6 +31,8 @@ class Recipe:
     label_smoothing: float = 0.1
     warmup_epochs: int = 3
     shift: int = 0
+    rotate: float = 0.0
+    zoom: float = 0.0
     flip: bool = False
     threads: int = 1
 
@@ -43,6 +46,8 @@ class Recipe:
             "label_smoothing": (0.0, 0.9),
             "warmup_epochs": (0, 10_000),
             "shift": (0, 1024),
+            "rotate": (0.0, 180.0),
+            "zoom": (0.0, 0.9),
             "threads": (1, 1024),
         }
         for name, (low, high) in ranges.items():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import pickle
 from pathlib import Path
 
@@ -15,12 +16,12 @@ from shufflec.errors import InputFileError, OptionError, ShufflecError
 from shufflec.models.architecture import Architecture
 from shufflec.models.checkpoint import load_checkpoint
 from shufflec.training.job import TrainingJob, run_job
-from shufflec.training.loader import TrainingLoader, augment
+from shufflec.training.loader import TrainingLoader, _turned, augment
 from shufflec.training.recipe import Recipe
 from shufflec.training.resume import state_path
 from shufflec.training.train import train
 
-RECIPE = Recipe(epochs=3, batch_size=8, warmup_epochs=1, shift=2, flip=True)
+RECIPE = Recipe(epochs=3, batch_size=8, warmup_epochs=1, shift=2, rotate=10, zoom=0.1, flip=True)
 
 
 @pytest.fixture(scope="module")
@@ -180,6 +181,31 @@ def test_augmentation_moves_and_mirrors_each_image_by_itself():
     assert {column for _, column in places} == set(range(1, 8))
     assert float(moved.sum()) == 64.0
     assert augment(images, Recipe(), torch.Generator()) is images
+
+
+def test_turning_and_zooming():
+    square = torch.rand(2, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    quarter, half = torch.tensor([math.pi / 2, math.pi])
+    turned = _turned(square, torch.stack((quarter, half)), torch.ones(2))
+    torch.testing.assert_close(turned[0], torch.rot90(square[0], 1, (1, 2)), atol=1e-5, rtol=0)
+    torch.testing.assert_close(turned[1], square[1].flip(1, 2), atol=1e-5, rtol=0)
+    # A round hill in a wide image stays round at any angle, and is twice as wide at zoom 2.
+    y, x = torch.meshgrid(torch.arange(40) - 19.5, torch.arange(60) - 29.5, indexing="ij")
+
+    def hill(width: float) -> torch.Tensor:
+        return torch.exp(-(x**2 + y**2) / (2 * width**2))[None, None]
+
+    torch.testing.assert_close(_turned(hill(5), torch.tensor([0.6]), torch.ones(1)), hill(5), atol=0.02, rtol=0)
+    torch.testing.assert_close(_turned(hill(4), torch.tensor([0.6]), torch.tensor([2.0])), hill(8), atol=0.02, rtol=0)
+
+
+def test_every_augmentation_is_drawn_from_the_generator():
+    images = torch.rand(6, 3, 16, 16)
+    for recipe in (Recipe(rotate=20), Recipe(zoom=0.2), Recipe(shift=1), Recipe(flip=True)):
+        first = augment(images, recipe, torch.Generator().manual_seed(0))
+        assert torch.equal(first, augment(images, recipe, torch.Generator().manual_seed(0)))
+        assert not torch.equal(first, augment(images, recipe, torch.Generator().manual_seed(1)))
+        assert first.shape == images.shape
 
 
 def test_epochs_differ_and_repeat():
