@@ -1,23 +1,30 @@
-"""`shufflec bench`: shufflec beside other engines."""
+"""`shufflec bench`: shufflec beside other engines, and with the shuffle folded and not."""
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from shufflec.cli.console import JsonOption, progress_bar, stderr_console, stdout_console
+from shufflec.cli.console import JsonOption, emit_json, progress_bar, stderr_console, stdout_console
 
-app = typer.Typer(no_args_is_help=True, help="Compare shufflec with other engines.")
+app = typer.Typer(no_args_is_help=True, help="Compare shufflec with other engines.\n\nExample: shufflec bench peers")
+
+
+TargetsOption = Annotated[
+    str, typer.Option("--targets", metavar="NAMES", help="Boards, separated by commas; see `shufflec targets`.")
+]
+GroupsOption = Annotated[str, typer.Option("--groups", metavar="NUMBERS", help="Networks, separated by commas.")]
 
 
 @app.command()
 def peers(
-    targets: Annotated[
-        str, typer.Option("--targets", metavar="NAMES", help="Boards, separated by commas; see `shufflec targets`.")
-    ] = "rasp4,rasp5",
-    groups: Annotated[str, typer.Option("--groups", metavar="NUMBERS", help="Networks, separated by commas.")] = "3,8",
+    targets: TargetsOption = "rasp4,rasp5",
+    groups: GroupsOption = "3,8",
     engine: Annotated[
         str, typer.Option("--engine", metavar="TEXT", help="Only engines with this in their name, e.g. ncnn.")
     ] = "",
@@ -41,11 +48,68 @@ def peers(
     from shufflec.bench.render import html, markdown, notes, table, verdicts
     from shufflec.bench.run import run_bench
     from shufflec.files import write_atomic
+
+    boards, networks = _chosen(targets, groups)
+    err = stderr_console()
+    with _shown_progress() as advance:
+        report = run_bench(boards, networks, engine, lambda words: err.print(words, markup=False), advance)
+    text = report.to_json()
+    contents = {"arm-linux.json": text, "arm-linux.md": markdown(report), "arm-linux.html": html(report)}
+    written = [write_atomic(output / name, content) for name, content in contents.items()]
+    if json:
+        sys.stdout.write(text)
+        return
+    _print(table(report), [*verdicts(report), *notes(report)])
+    stdout_console().print(f"\nWrote {', '.join(map(str, written))}", markup=False)
+
+
+@app.command()
+def shuffle(
+    targets: TargetsOption = "rasp4,rasp5",
+    groups: GroupsOption = "3,8",
+    json: JsonOption = False,
+) -> None:
+    """Count what folding the channel shuffle saves in ShuffleNetV1 1.0x: the same network with the pass on and off.
+
+    The two must give the same output, bit for bit.
+
+    Examples:
+
+        shufflec bench shuffle
+
+        shufflec bench shuffle --targets rasp4 --groups 8
+    """
+    from shufflec.bench.shuffle import run_shuffle_bench
+
+    boards, networks = _chosen(targets, groups)
+    with _shown_progress() as advance:
+        rows = run_shuffle_bench(boards, networks, advance)
+    if json:
+        emit_json({"rows": [row.to_dict() for row in rows]})
+        return
+    lines = [["board, network", "shuffle as copies", "folded", "saved"]]
+    for row in rows:
+        counts = f"{row.copied / 1e6:.2f} M", f"{row.folded / 1e6:.2f} M", f"{row.saved:.1%}"
+        lines.append([f"{row.target}, g={row.groups}", *counts])
+    _print(lines, ["Instructions of one inference, 224x224, 1000 classes, 1 thread; outputs equal bit for bit."])
+
+
+def _chosen(targets: str, groups: str) -> tuple[list[Target], list[int]]:
+    """The boards and networks that two options name. Raises OptionError for an unknown one."""
+    from shufflec.errors import OptionError
     from shufflec.models.architecture import GROUPS
     from shufflec.targets.target import load_target
 
-    chosen_targets = [load_target(name.strip()) for name in targets.split(",")]
-    chosen_groups = [_group(word, GROUPS) for word in groups.split(",")]
+    numbers = [word.strip() for word in groups.split(",")]
+    if unknown := [word for word in numbers if word not in map(str, GROUPS)]:
+        known = ", ".join(map(str, GROUPS))
+        raise OptionError("--groups", unknown[0], f"expected some of {known}, separated by commas")
+    return [load_target(name.strip()) for name in targets.split(",")], [int(word) for word in numbers]
+
+
+@contextmanager
+def _shown_progress() -> Iterator[Callable[[str, int, int], None]]:
+    """A function to call before each measurement: a bar on a terminal, one line each elsewhere."""
     err = stderr_console()
     with progress_bar() as bar:
         task = bar.add_task("bench", total=None, note="")
@@ -56,23 +120,7 @@ def peers(
             else:
                 err.print(f"{done + 1}/{total} {what}", markup=False)
 
-        report = run_bench(chosen_targets, chosen_groups, engine, lambda words: err.print(words, markup=False), advance)
-    text = report.to_json()
-    contents = {"arm-linux.json": text, "arm-linux.md": markdown(report), "arm-linux.html": html(report)}
-    written = [write_atomic(output / name, content) for name, content in contents.items()]
-    if json:
-        typer.echo(text, nl=False)
-        return
-    _print(table(report), [*verdicts(report), *notes(report)])
-    stdout_console().print(f"\nWrote {', '.join(map(str, written))}", markup=False)
-
-
-def _group(word: str, known: tuple[int, ...]) -> int:
-    from shufflec.errors import OptionError
-
-    if word.strip() not in map(str, known):
-        raise OptionError("--groups", word, f"expected some of {', '.join(map(str, known))}, separated by commas")
-    return int(word)
+        yield advance
 
 
 def _print(lines: list[list[str]], sentences: list[str]) -> None:

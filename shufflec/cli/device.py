@@ -11,7 +11,11 @@ from shufflec.cli.console import JsonOption, emit_json, stderr_console, stdout_c
 if TYPE_CHECKING:
     from shufflec.devices.process_state import RunningServer
 
-app = typer.Typer(no_args_is_help=True, help="Virtual boards on this machine, and how to set up a real one.")
+app = typer.Typer(
+    no_args_is_help=True,
+    help="Virtual boards on this machine, and how to set up a real one.\n\n"
+    "Example: shufflec device up --target rasp4 --port 9090, then shufflec profile --rpc 127.0.0.1:9090",
+)
 
 TargetOption = Annotated[
     str, typer.Option("--target", metavar="NAME", help="Board to stand for; see `shufflec targets`.")

@@ -85,6 +85,9 @@ def run_command_line(arguments: list[str]) -> ExitCode:
         result = app(args=arguments, prog_name="shufflec", standalone_mode=False)
         return ExitCode(result) if isinstance(result, int) and not isinstance(result, bool) else ExitCode.OK
     except typer.Exit as error:
+        # typer turns Ctrl-C into Exit(130).
+        if error.exit_code == ExitCode.INTERRUPTED:
+            _report("interrupted; nothing half-written is left")
         return ExitCode(error.exit_code)
     except (KeyboardInterrupt, typer.Abort):
         _report("interrupted; nothing half-written is left")
