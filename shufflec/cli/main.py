@@ -82,13 +82,12 @@ def _report(message: str, hint: str = "") -> None:
 def run_command_line(arguments: list[str]) -> ExitCode:
     """Runs one command line and returns its exit code; prints at most one line for an error."""
     try:
+        # typer returns an Exit's code here, and turns Ctrl-C into Exit(130).
         result = app(args=arguments, prog_name="shufflec", standalone_mode=False)
-        return ExitCode(result) if isinstance(result, int) and not isinstance(result, bool) else ExitCode.OK
-    except typer.Exit as error:
-        # typer turns Ctrl-C into Exit(130).
-        if error.exit_code == ExitCode.INTERRUPTED:
+        code = ExitCode(result) if isinstance(result, int) and not isinstance(result, bool) else ExitCode.OK
+        if code == ExitCode.INTERRUPTED:
             _report("interrupted; nothing half-written is left")
-        return ExitCode(error.exit_code)
+        return code
     except (KeyboardInterrupt, typer.Abort):
         _report("interrupted; nothing half-written is left")
         return ExitCode.INTERRUPTED
