@@ -6,13 +6,12 @@ import tempfile
 from pathlib import Path
 
 import onnx
-import onnxruntime
 
 from shufflec.errors import UnsupportedModelError
 from shufflec.quantize.inspect import class_count, input_shape
+from shufflec.quantize.runtime import open_session
 
 MIN_OPSET = 13  # the first with per-channel DequantizeLinear
-_RUNTIME_ERRORS = (RuntimeError, ValueError)  # onnxruntime raises its own subclasses of these from C++
 
 
 def set_batch_to_one(model: onnx.ModelProto) -> None:
@@ -53,16 +52,7 @@ def standardize(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def _optimize(model: onnx.ModelProto) -> onnx.ModelProto:
-    options = onnxruntime.SessionOptions()
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
-    options.intra_op_num_threads = 1
-    options.log_severity_level = 4
     with tempfile.TemporaryDirectory(prefix="shufflec-") as folder:
         path = Path(folder) / "optimized.onnx"
-        options.optimized_model_filepath = str(path)
-        try:
-            onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
-        except _RUNTIME_ERRORS as error:
-            reason = " ".join(str(error).split())[:200]
-            raise UnsupportedModelError(f"ONNX Runtime does not take the model: {reason}") from error
+        open_session(model, optimized=path)
         return onnx.load_model(path)

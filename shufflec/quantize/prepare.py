@@ -32,6 +32,7 @@ from shufflec.quantize.inspect import class_count, input_shape, load_onnx, model
 from shufflec.quantize.islands import check_islands, check_operators
 from shufflec.quantize.model_info import read_model_info, write_model_info
 from shufflec.quantize.ptq import quantize_model, quantizer_version
+from shufflec.quantize.runtime import open_session
 
 Progress = Callable[[int, int], None]
 Overrides = Mapping[str, object]
@@ -124,6 +125,7 @@ def _take_float(path: Path, model: onnx.ModelProto, overrides: Overrides | None)
         # Our own export has the form already, and node names that reports rely on.
         model = model if ours else standardize(model)
         check_operators(model)
+        open_session(model)  # finds shapes that do not fit
         info, notes = _complete_info(model, overrides)
     write_model_info(model, info)
     return FloatModel(model, info, notes)
@@ -134,6 +136,7 @@ def _take_quantized(path: Path, model: onnx.ModelProto, overrides: Overrides | N
         info, notes = _complete_info(model, overrides)
         set_batch_to_one(model)
         check_islands(model)
+        open_session(model)  # finds shapes that do not fit
     write_model_info(model, info)
     return PreparedModel(model, info, None, notes)
 

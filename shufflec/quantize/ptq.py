@@ -36,6 +36,7 @@ import onnx
 from shufflec.errors import OptionError, UnsupportedModelError
 from shufflec.quantize.bias_correction import correct_biases
 from shufflec.quantize.islands import make_islands
+from shufflec.quantize.runtime import runtime_errors
 from shufflec.quantize.weights import requantize_weights
 
 Progress = Callable[[int, int], None]
@@ -115,7 +116,7 @@ def _run_nncf(
         activations_range_estimator_params=RangeEstimatorParametersSet.MINMAX,
     )
     try:
-        with redirect_stdout(io.StringIO()):  # NNCF draws progress bars on stdout
+        with runtime_errors(), redirect_stdout(io.StringIO()):  # NNCF draws progress bars on stdout
             return nncf.quantize(
                 model,
                 nncf.Dataset(images, feed),
@@ -123,7 +124,7 @@ def _run_nncf(
                 subset_size=len(images),
                 advanced_parameters=parameters,
             )
-    except (RuntimeError, ValueError, TypeError, KeyError, IndexError, AttributeError) as error:
+    except (TypeError, KeyError, IndexError, AttributeError) as error:
         # A foreign graph that passed our checks; NNCF has no error class of its own for those it cannot follow.
         reason = " ".join(str(error).split())[:200]
         raise UnsupportedModelError(f"NNCF cannot quantize the model: {type(error).__name__}: {reason}") from error
