@@ -44,6 +44,13 @@ class Figure:
         """What shares are computed from: instructions where counted, else milliseconds."""
         return self.milliseconds if self.total is None else float(self.total)
 
+    def without(self, overhead: Figure) -> Figure:
+        """The cost less an overhead, never below zero."""
+        instructions = self.instructions
+        if instructions is not None and overhead.instructions is not None:
+            instructions = {name: max(n - overhead.instructions[name], 0) for name, n in instructions.items()}
+        return Figure(max(self.milliseconds - overhead.milliseconds, 0.0), instructions)
+
 
 @dataclass(frozen=True)
 class Profile:
@@ -120,13 +127,19 @@ def profile_bundle(
 
 
 def _one_round(network: RemoteNetwork, x: np.ndarray, simulated: bool, advance: Callable[[int], None]) -> list[Figure]:
-    """The whole network, then every layer in order: rounds are interleaved so that a drifting clock hits all alike."""
+    """The whole network, then every layer in order: rounds are interleaved so that a drifting clock hits all alike.
+
+    The cost of a call that does nothing is taken off each figure: a network of many small layers would otherwise
+    cost less than their sum by that many calls.
+    """
     whole_ms, layer_ms = (0, 0) if simulated else (MIN_WHOLE_MS, MIN_LAYER_MS)
-    figures = [Figure(network.time_whole(x, whole_ms), network.session.counters())]
+    counters = network.session.counters
+    overhead = Figure(network.time_nothing(layer_ms), counters())
+    figures = [Figure(network.time_whole(x, whole_ms), counters()).without(overhead)]
     advance(1)
     network.set_input(x)
     for i in range(len(network.bundle.layers)):
-        figures.append(Figure(network.time_layer(i, layer_ms), network.session.counters()))
+        figures.append(Figure(network.time_layer(i, layer_ms), counters()).without(overhead))
         advance(2 + i)
     return figures
 

@@ -46,11 +46,15 @@ class RemoteNetwork:
                 value = out.numpy()
             yield value
 
+    def time_nothing(self, min_repeat_ms: int) -> float:
+        """Milliseconds of a call that does nothing: what every timed call costs on top of its work."""
+        with self.session.guard("measure an empty call"):
+            return self._milliseconds("layer_count", min_repeat_ms)
+
     def time_whole(self, x: np.ndarray, min_repeat_ms: int) -> float:
         """Milliseconds of one run by the device's own clock, averaged over at least min_repeat_ms of runs."""
         with self.session.guard("measure the network"):
-            evaluator = self.module.time_evaluator("run", self.device, number=1, min_repeat_ms=min_repeat_ms)
-            return 1e3 * evaluator(self._remote(x), self._output).mean
+            return self._milliseconds("run", min_repeat_ms, self._remote(x), self._output)
 
     def set_input(self, x: np.ndarray) -> None:
         """Gives the input that the layers of time_layer work on."""
@@ -60,8 +64,11 @@ class RemoteNetwork:
     def time_layer(self, index: int, min_repeat_ms: int) -> float:
         """The same for one layer; call it in order, after set_input."""
         with self.session.guard(f"measure layer {self.bundle.layers[index].name}"):
-            evaluator = self.module.time_evaluator("layer", self.device, number=1, min_repeat_ms=min_repeat_ms)
-            return 1e3 * evaluator(index).mean
+            return self._milliseconds("layer", min_repeat_ms, index)
+
+    def _milliseconds(self, function: str, min_repeat_ms: int, *arguments: object) -> float:
+        evaluator = self.module.time_evaluator(function, self.device, number=1, min_repeat_ms=min_repeat_ms)
+        return float(1e3 * evaluator(*arguments).mean)
 
     def _remote(self, x: np.ndarray):
         return tvm.runtime.tensor(np.ascontiguousarray(x, np.float32), self.device)

@@ -102,11 +102,12 @@ def _method(target: Target, profile: Profile) -> str:
         threads = "" if profile.threads == 1 else f" in all {profile.threads} threads, with their waiting, which varies"
         return (
             f"instructions counted in an emulated {target.core}{threads}: each at its class's cycles for that core, "
-            f"at {target.clock_hz / 1e9:g} GHz; caches and dependencies are not modelled"
+            f"at {target.clock_hz / 1e9:g} GHz; caches and dependencies are not modelled; "
+            "the call itself is taken off"
         )
     return (
         f"the device's clock, median of {profile.repeats} rounds, each over at least {MIN_WHOLE_MS} ms of runs of the "
-        f"network and {MIN_LAYER_MS} ms of runs of each layer"
+        f"network and {MIN_LAYER_MS} ms of runs of each layer; the call itself is taken off"
     )
 
 

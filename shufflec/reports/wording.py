@@ -50,10 +50,10 @@ def _three_digits(value: float) -> str:
 
 
 def milliseconds(value: float | None) -> str:
-    """Milliseconds to three digits, with the unit; "-" when unknown."""
+    """Milliseconds to three digits, with the unit; below one as microseconds; "-" when unknown."""
     if value is None:
         return "-"
-    return f"{_three_digits(value)} ms" if value >= 1 else f"{value:.3f} ms"
+    return f"{_three_digits(value)} ms" if value >= 1 else f"{_three_digits(1e3 * value)} µs"
 
 
 def kibibytes(value: int) -> str:

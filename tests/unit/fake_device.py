@@ -72,18 +72,28 @@ class FakeBundle:
 class FakeSession:
     """Runs the tiny graph. wrong: tensors that come out changed. drop_after: calls before the connection is lost.
 
-    milliseconds: what the clock says for each timed call in turn, the whole network first; repeated.
+    milliseconds: what each timed call takes in turn, the whole network first; repeated. overhead: milliseconds of any
+    call on top of that.
     """
 
     address = "fake:1"
     cpu = tvm.cpu()
 
-    def __init__(self, kind="simulated", wrong=(), wrong_whole=False, drop_after=None, milliseconds=(10, 1, 5, 3, 1)):
+    def __init__(
+        self,
+        kind="simulated",
+        wrong=(),
+        wrong_whole=False,
+        drop_after=None,
+        milliseconds=(10, 1, 5, 3, 1),
+        overhead=0.0,
+    ):
         self.kind = kind
         self.calls: list[str] = []
         self._wrong, self._wrong_whole, self._drop_after = wrong, wrong_whole, drop_after
         self.remote = SimpleNamespace(get_function=lambda name: {"runtime.NumThreads": lambda: 2}[name])
         self._milliseconds, self._timed, self._tensors = milliseconds, 0, {}
+        self._overhead, self._last = overhead, 0.0
 
     @contextmanager
     def guard(self, doing: str) -> Iterator[None]:
@@ -99,8 +109,7 @@ class FakeSession:
     def counters(self):
         if self.kind == "measured":
             return None
-        milliseconds = self._milliseconds[(self._timed - 1) % len(self._milliseconds)]
-        return {"load": round(600 * milliseconds), "scalar": round(400 * milliseconds)}
+        return {"load": round(600 * self._last), "scalar": round(400 * self._last)}
 
     def __getitem__(self, name):
         return getattr(self, f"_{name}")
@@ -108,9 +117,11 @@ class FakeSession:
     def time_evaluator(self, name, device, number=1, repeat=1, min_repeat_ms=0):
         def evaluate(*arguments):
             self[name](*arguments)
-            value = self._milliseconds[self._timed % len(self._milliseconds)]
-            self._timed += 1
-            return SimpleNamespace(mean=value / 1e3)
+            self._last = self._overhead
+            if name != "layer_count":
+                self._last += self._milliseconds[self._timed % len(self._milliseconds)]
+                self._timed += 1
+            return SimpleNamespace(mean=self._last / 1e3)
 
         return evaluate
 
@@ -137,6 +148,10 @@ class FakeSession:
 
     def _layer(self, index) -> None:
         self._call(f"layer {index}")
+
+    def _layer_count(self) -> int:
+        self._call("layer_count")
+        return len(tiny_graph().ops)
 
     def _read_tensor(self, index, output) -> None:
         self._call(f"read_tensor {index}")

@@ -29,9 +29,17 @@ def test_layers_are_called_in_order_after_the_input():
     session = FakeSession()
     profile_bundle(FakeBundle(), session, INPUTS)
     assert session.calls == [
-        "upload net.so", "run", "run", "run", "run",
+        "upload net.so", "run", "run", "run", "layer_count", "run",
         "set_input", "layer 0", "layer 1", "layer 2", "layer 3",
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", ["simulated", "measured"])
+def test_the_cost_of_the_calls_is_taken_off(kind):
+    profile = profile_bundle(FakeBundle(), FakeSession(kind, overhead=2.0), INPUTS, repeats=1)
+    assert profile.whole.milliseconds == pytest.approx(10)
+    assert [layer.milliseconds for layer in profile.layers] == pytest.approx([1, 5, 3, 1])
+    assert profile.layer_sum_difference == pytest.approx(0)
 
 
 def test_measured_time_is_the_median_of_interleaved_rounds():
@@ -66,7 +74,7 @@ def test_a_wrong_network_of_right_layers_is_said_to_be_so():
         profile_bundle(FakeBundle(), FakeSession(wrong_whole=True), INPUTS)
 
 
-@pytest.mark.parametrize("calls", range(1, 10))
+@pytest.mark.parametrize("calls", range(1, 11))
 def test_a_lost_connection_is_one_device_error_wherever_it_happens(calls):
     with pytest.raises(DeviceError, match="lost the connection"):
         profile_bundle(FakeBundle(), FakeSession(drop_after=calls), INPUTS)
