@@ -39,9 +39,16 @@ def test_top5_and_confusion(batch_size):
 
 
 def test_among_equal_logits_the_first_class_wins():
-    metrics = _evaluate(np.zeros((8, 7), np.int8))
-    assert metrics.top1 == 1 / 8
-    assert metrics.top5 == 5 / 8
+    tied = (np.arange(100) % 3).astype(np.int8)  # 2, the most, at 2, 5, 8, 11, 14, 17, ...
+
+    def metrics_of(labels):
+        names = [str(index) for index in range(100)]
+        dataset = Dataset("test", names, np.array(labels), lambda index: np.zeros((4, 4, 3), np.uint8))
+        return evaluate(lambda inputs: np.tile(tied, (len(inputs), 1)), dataset, Preprocessing((4, 4)))
+
+    assert metrics_of([2, 2]).top1 == 1.0
+    assert metrics_of([2, 5, 8, 11, 14]).top5 == 1.0
+    assert metrics_of([*range(17, 100, 3)]).top5 == 0.0
 
 
 def test_a_logit_that_is_no_number_is_never_right():
