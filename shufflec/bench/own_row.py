@@ -29,13 +29,13 @@ class OwnRun:
     milliseconds: float
 
 
-def run_shufflec(workload: Workload, target: Target) -> OwnRun:
+def run_shufflec(workload: Workload, target: Target, fold_shuffle: bool = True) -> OwnRun:
     """Compiles the workload's QDQ model for `target` and profiles it on a virtual board of that target.
 
-    The output is compared with the integer reference, bit for bit, before anything is counted. Raises
-    WrongResultError where it differs, DeviceError when the board fails.
+    fold_shuffle: False leaves every channel shuffle a copy. The output is compared with the integer reference, bit for
+    bit, before anything is counted. Raises WrongResultError where it differs, DeviceError when the board fails.
     """
-    compiled = compile_model(onnx.load(workload.qdq_onnx), target, f"bench-g{workload.groups}")
+    compiled = compile_model(onnx.load(workload.qdq_onnx), target, f"bench-g{workload.groups}", fold_shuffle)
     image = np.load(workload.input, allow_pickle=False)
     with tempfile.TemporaryDirectory(prefix="shufflec-bench-") as name:
         # Not write_bundle: the bench must not become the newest bundle, which `shufflec profile` takes by itself.

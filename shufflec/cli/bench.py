@@ -12,8 +12,10 @@ import typer
 
 from shufflec.cli.console import JsonOption, emit_json, progress_bar, stderr_console, stdout_console
 
-app = typer.Typer(no_args_is_help=True, help="Compare shufflec with other engines.\n\nExample: shufflec bench peers")
+if TYPE_CHECKING:
+    from shufflec.targets.target import Target
 
+app = typer.Typer(no_args_is_help=True, help="Compare shufflec with other engines.\n\nExample: shufflec bench peers")
 
 TargetsOption = Annotated[
     str, typer.Option("--targets", metavar="NAMES", help="Boards, separated by commas; see `shufflec targets`.")
