@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
+import numpy as np
 import onnx
 from google.protobuf.message import DecodeError
-from onnx import TensorProto, helper
+from onnx import TensorProto, helper, numpy_helper
 
 from shufflec.errors import InputFileError, UnsupportedModelError
 from shufflec.files import read_limited
@@ -22,7 +23,8 @@ _OTHER_FORMS = ("QLinear", "ConvInteger", "MatMulInteger", "DynamicQuantize")
 def load_onnx(path: str | Path) -> onnx.ModelProto:
     """Reads a model of at most 512 MiB that holds all its weights itself, and checks it.
 
-    Raises InputFileError when the file is missing, larger, truncated, corrupt, not ONNX, or refers to other files;
+    Raises InputFileError when the file is missing, larger, truncated, corrupt, not ONNX, has weights that are not
+    finite, or refers to other files;
     UnsupportedModelError for control flow (If, Loop, ...).
     """
     path = Path(path)
@@ -43,6 +45,11 @@ def load_onnx(path: str | Path) -> onnx.ModelProto:
     except (onnx.checker.ValidationError, ValueError) as error:
         reason = " ".join(str(error).split())[:160]
         raise InputFileError(path, f"is not a valid ONNX model: {reason}", "export or copy it again") from error
+    for tensor in model.graph.initializer:
+        if tensor.data_type == TensorProto.FLOAT and not np.isfinite(numpy_helper.to_array(tensor)).all():
+            raise InputFileError(
+                path, f"weight {tensor.name} has values that are not finite", "train or export it again"
+            )
     return model
 
 
