@@ -17,6 +17,7 @@ from shufflec.profiling.cores.instructions import Group, find_group
 # Register numbers: x0..x30 are 0..30, sp 31, v0..v31 are 32..63, NZCV 64. The zero register is no dependency.
 STACK_POINTER, SIMD, FLAGS_REGISTER = 31, 32, 64
 _WIDE = {arm64.ARM64_VAS_16B, arm64.ARM64_VAS_8H, arm64.ARM64_VAS_4S, arm64.ARM64_VAS_2D, arm64.ARM64_VAS_1Q}
+_STRUCTURES = {f"{verb}{count}" for verb in ("ld", "st") for count in range(1, 5)}
 _SHORT_SHIFT = 4  # the Cortex-A76 adds a register shifted left by up to 4 in its simple pipes
 
 
@@ -60,7 +61,8 @@ def decode_word(word: bytes) -> Instruction:
     found = next(_disassembler().disasm(word, 0, 1), None)
     if found is None:
         return Instruction(f".word 0x{word[::-1].hex()}", None, False, 0, (), (), None, None, False)
-    operands = [_operand(found, operand) for operand in found.operands]
+    lane = any(operand.vector_index >= 0 for operand in found.operands) and found.mnemonic[:3] in _STRUCTURES
+    operands = [_operand(found, operand, lane) for operand in found.operands]
     kinds = "".join(operand.kind + operand.suffix for operand in operands)
     group = find_group(found.mnemonic, kinds)
     text = f"{found.mnemonic} {found.op_str}".strip()
@@ -112,7 +114,8 @@ def _uses(
     return tuple(dict.fromkeys(reads)), tuple(dict.fromkeys(writes)), accumulator
 
 
-def _operand(found: capstone.CsInsn, operand: arm64.Arm64Op) -> _Operand:
+def _operand(found: capstone.CsInsn, operand: arm64.Arm64Op, lane: bool) -> _Operand:
+    """lane: the instruction loads or stores one element of each of its registers."""
     if operand.type == arm64.ARM64_OP_IMM:
         return _Operand("i", "", ())
     if operand.type == arm64.ARM64_OP_FP:
@@ -126,7 +129,7 @@ def _operand(found: capstone.CsInsn, operand: arm64.Arm64Op) -> _Operand:
     number = _number(name)
     registers = () if number is None else (number,)
     if number is not None and number >= SIMD:
-        return _Operand(_simd_kind(name, operand), "", registers)
+        return _Operand("e" if lane else _simd_kind(name, operand), "", registers)
     return _Operand("w" if name.startswith("w") else "x", _shift_suffix(operand), registers)
 
 
