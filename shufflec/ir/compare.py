@@ -37,7 +37,9 @@ class OnnxRuntimeModel:
         copy = onnx.ModelProto()
         copy.CopyFrom(model)
         known = {item.name for item in copy.graph.output}
-        copy.graph.output.extend(helper.make_empty_tensor_value_info(name) for name in extra_outputs if name not in known)
+        copy.graph.output.extend(
+            helper.make_empty_tensor_value_info(name) for name in extra_outputs if name not in known
+        )
         options = onnxruntime.SessionOptions()
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
         options.intra_op_num_threads = 1

@@ -33,6 +33,8 @@ All constants of the conv itself (weight, multiplier, ...) stay in computed orde
 map as a copy.
 """
 
+# ruff: noqa: E501 (the table above is one row a kind)
+
 from __future__ import annotations
 
 from dataclasses import dataclass, field

@@ -11,7 +11,7 @@ from contextlib import redirect_stdout
 
 import onnx
 import tvm
-from onnx import helper, numpy_helper
+from onnx import helper
 from tvm import relax
 from tvm.relax.frontend.onnx.onnx_frontend import ONNXGraphImporter
 
@@ -36,10 +36,11 @@ def import_onnx(model: onnx.ModelProto) -> tvm.IRModule:
     """
     checked = onnx.ModelProto()
     checked.CopyFrom(model)
-    opset = _check_opset(checked)
     graph = checked.graph
-    shape = _check_interface(graph)
+    opset = _check_opset(checked)
     _check_ops(graph)
+    shape = _check_interface(graph)
+    _check_valid(checked)
     name_nodes(graph)
     _explicit_pads(graph)
     importer = _NamingImporter({graph.input[0].name: shape}, "float32")
@@ -49,7 +50,7 @@ def import_onnx(model: onnx.ModelProto) -> tvm.IRModule:
         except UnsupportedModelError:
             raise
         except Exception as error:  # whatever a converter trips over, the user gets one line
-            raise UnsupportedModelError(f"the model cannot be imported: {_first_line(error)}") from error
+            raise UnsupportedModelError(f"the model cannot be imported: {_one_line(error)}") from error
     return _spread_names(module)
 
 
@@ -59,11 +60,13 @@ class _NamingImporter(ONNXGraphImporter):
     def _convert_operator(self, op_name, inputs, attrs, opset):
         name = attrs["tvm_custom"]["name"]
         try:
-            result = self._clip(inputs) if op_name == "Clip" else super()._convert_operator(op_name, inputs, attrs, opset)
+            result = (
+                self._clip(inputs) if op_name == "Clip" else super()._convert_operator(op_name, inputs, attrs, opset)
+            )
         except UnsupportedModelError:
             raise
         except Exception as error:  # TVM's converters raise anything from AssertionError to TVMError
-            raise UnsupportedModelError(f"{op_name} node {name} cannot be imported: {_first_line(error)}") from error
+            raise UnsupportedModelError(f"{op_name} node {name} cannot be imported: {_one_line(error)}") from error
         if isinstance(result, relax.Call):
             return self.bb.emit(named(result, name), name_hint=name.replace(".", "_"))
         return result
@@ -94,11 +97,14 @@ def _check_opset(model: onnx.ModelProto) -> int:
         raise UnsupportedModelError(
             f"ONNX opset {found} is not supported, expected {OPSETS[0]} to {OPSETS[-1]}", "export with opset 17"
         )
+    return versions[0]
+
+
+def _check_valid(model: onnx.ModelProto) -> None:
     try:
         onnx.checker.check_model(model)
     except onnx.checker.ValidationError as error:
-        raise UnsupportedModelError(f"the model is not valid ONNX: {_first_line(error)}") from error
-    return versions[0]
+        raise UnsupportedModelError(f"the model is not valid ONNX: {_one_line(error)}") from error
 
 
 def _check_interface(graph: onnx.GraphProto) -> list[int]:
@@ -118,7 +124,9 @@ def _check_interface(graph: onnx.GraphProto) -> list[int]:
         kind = onnx.TensorProto.DataType.Name(tensor.elem_type)
         raise UnsupportedModelError(f"input {inputs[0].name} is {kind} [{words}], expected FLOAT [N, 3, H, W]")
     if not all(_known(dim) for dim in dims[2:]):
-        raise UnsupportedModelError(f"input {inputs[0].name} is [{words}]: height and width must be fixed", _FIXED_BATCH)
+        raise UnsupportedModelError(
+            f"input {inputs[0].name} is [{words}]: height and width must be fixed", _FIXED_BATCH
+        )
     if dims[0].dim_value > 1:
         raise UnsupportedModelError(f"input {inputs[0].name} has a fixed batch of {dims[0].dim_value}", _FIXED_BATCH)
     dims[0].Clear()
@@ -134,7 +142,11 @@ def _check_ops(graph: onnx.GraphProto) -> None:
     for index, node in enumerate(graph.node):
         if node.domain not in ("", "ai.onnx") or node.op_type not in SUPPORTED_OPS:
             op = f"{node.domain}.{node.op_type}" if node.domain else node.op_type
-            hint = _FIXED_BATCH if node.op_type in ("Shape", "Gather", "Unsqueeze") else "see: shufflec compile --help"
+            hint = (
+                _FIXED_BATCH
+                if node.op_type in ("Shape", "Gather", "Unsqueeze")
+                else "supported: " + ", ".join(SUPPORTED_OPS)
+            )
             raise UnsupportedModelError(f"operator {op} (node {_readable(node, index)}) is not supported", hint)
     if not any(node.op_type == "DequantizeLinear" for node in graph.node):
         raise UnsupportedModelError("the model is not quantized", "quantize it with: shufflec quantize")
@@ -161,7 +173,9 @@ def _readable(node: onnx.NodeProto, index: int) -> str:
         return parts[0] if parts else name
     if parts[-1].split("_")[0] == node.op_type:
         parts.pop()
-    kept = [part for part, following in zip(parts, parts[1:] + [""], strict=True) if not following.startswith(f"{part}.")]
+    kept = [
+        part for part, following in zip(parts, [*parts[1:], ""], strict=True) if not following.startswith(f"{part}.")
+    ]
     return ".".join(kept)
 
 
@@ -210,6 +224,7 @@ def _same_pads(mode: str, size: list[int], kernel: list[int], stride: list[int])
     return begin + end
 
 
-def _first_line(error: Exception) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[-1] if isinstance(error, tvm.error.TVMError) and lines else (lines or [type(error).__name__])[0]
+def _one_line(error: Exception) -> str:
+    """A library's message on one line, cut where it starts to be a dump."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    return text if len(text) <= 200 else f"{text[:200]}..."

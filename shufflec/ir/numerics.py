@@ -80,7 +80,9 @@ def choose_requant(
     """
     real, offset = np.asarray(real, np.float64), np.asarray(offset, np.float64)
     correction, low, high = (np.asarray(v, np.int64) for v in (correction, low, high))
-    if not (np.all(np.isfinite(real)) and np.all(real >= 0) and np.all(np.isfinite(offset)) and real.max(initial=0) > 0):
+    if not (
+        np.all(np.isfinite(real)) and np.all(real >= 0) and np.all(np.isfinite(offset)) and real.max(initial=0) > 0
+    ):
         raise RequantRangeError("scales must be finite and positive")
     layer = _Layer(real, offset, correction, low, high, float(residual_real))
     one_shift = _first(layer.with_one_shift)
@@ -132,7 +134,7 @@ class _Layer:
 
     def _residual(self, fraction: int) -> tuple[int, float]:
         """The residual's multiplier, and the most that it adds to u."""
-        return int(round(self.residual_real * 128 * 2**fraction)), self.residual_real * 128 * 2**fraction
+        return round(self.residual_real * 128 * 2**fraction), self.residual_real * 128 * 2**fraction
 
     def _merged(self, fraction: int, shift: int) -> Requant | None:
         """All offsets in `bias`, none in the accumulators, which saves the kernels an addition.
@@ -183,7 +185,9 @@ class _Layer:
             pre_shift.astype(np.int8) if pre_shift.any() else None,
         )
 
-    def _split_offset(self, step: np.ndarray, unit: float, room: np.ndarray, span: float) -> tuple[np.ndarray, np.ndarray]:
+    def _split_offset(
+        self, step: np.ndarray, unit: float, room: np.ndarray, span: float
+    ) -> tuple[np.ndarray, np.ndarray]:
         """(part of the offset in accumulator steps, the rest in u): int64 and float64 (C,)."""
         offset = self.offset * unit
         kept = np.clip(offset, -room, room)
@@ -210,8 +214,8 @@ def choose_sum(ratios: tuple[float, ...], offset: float) -> tuple[tuple[int, ...
     """
     for fraction in range(MAX_FRACTION, 0, -1):
         unit = 1 << fraction
-        multipliers = tuple(int(round(r * unit * 128)) for r in ratios)
-        bias = int(round(offset * unit))
+        multipliers = tuple(round(float(r) * unit * 128) for r in ratios)
+        bias = round(float(offset) * unit)
         span = 128 * unit * sum(ratios) + abs(bias)
         if max(multipliers) <= INT16_MAX and span <= INT16_MAX:
             return multipliers, bias, fraction

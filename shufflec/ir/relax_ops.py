@@ -17,6 +17,8 @@ from shufflec.ir.graph import KINDS, Graph, Op, TensorSpec
 from shufflec.ir.passes.rewrite import FunctionBuilder, bindings_of, constant, is_op, shape_of
 
 PREFIX = "shufflec."
+
+
 def integer_call(op: Op, inputs: list[relax.Expr], spec: TensorSpec) -> relax.Call:
     """The Relax call of one operator. inputs: the expressions for op.inputs; spec: its output tensor."""
     constants = [relax.const(np.ascontiguousarray(value)) for value in op.constants.values()]

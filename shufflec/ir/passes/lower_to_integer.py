@@ -192,7 +192,11 @@ class _Walk:
         value = self._value(call.args[0])
         shape = shape_of(call.args[0])
         result = tuple(int(dim) for dim in call.args[1].values)
-        if isinstance(value, (_FloatInput, np.ndarray, Weights)) or shape[2:] not in ((), (1, 1)) or result[:2] != shape[:2]:
+        if (
+            isinstance(value, (_FloatInput, np.ndarray, Weights))
+            or shape[2:] not in ((), (1, 1))
+            or result[:2] != shape[:2]
+        ):
             raise unsupported(name, f"reshapes {list(shape)} to {list(result)}, which is not supported")
         return value
 

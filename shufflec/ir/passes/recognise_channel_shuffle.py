@@ -10,15 +10,20 @@ inverse permutation (megvii, mindcv) need no patterns of their own.
 
 from __future__ import annotations
 
-import os
-
 import numpy as np
 import tvm
 from tvm import relax
 
 from shufflec.ir.graph import shuffle_destination
 from shufflec.ir.passes.rewrite import (
-    Scope, bindings_of, is_op, named, node_name, rewrite_calls, shape_of, unsupported,
+    Scope,
+    bindings_of,
+    is_op,
+    named,
+    node_name,
+    rewrite_calls,
+    shape_of,
+    unsupported,
 )  # fmt: skip
 
 
@@ -77,6 +82,10 @@ def shuffle_rows(order: np.ndarray) -> int | None:
 
 
 def _common_name(*names: str) -> str:
-    """The module that the three nodes belong to: "stage2.1.shuffle" of "stage2.1.shuffle.split" and so on."""
-    prefix = os.path.commonprefix([name + "." for name in names])
-    return prefix[: prefix.rfind(".")] if "." in prefix[:-1] else names[0]
+    """The module that nodes belong to: "stage2.1.shuffle" of "stage2.1.shuffle.split" and so on."""
+    shared = []
+    for parts in zip(*(name.split(".") for name in names), strict=False):
+        if len(set(parts)) > 1:
+            break
+        shared.append(parts[0])
+    return ".".join(shared) or names[0]

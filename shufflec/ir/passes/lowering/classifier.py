@@ -11,8 +11,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
+
 from shufflec.ir.passes.lowering.convolution import Convolution
-from shufflec.ir.passes.lowering.values import Clamp, Emitter, Grid, Shape, Value, Weights
+from shufflec.ir.passes.lowering.values import NO_CLAMP, Clamp, Emitter, Grid, Shape, Value, Weights
 from shufflec.ir.passes.lowering.weighted_sum import Dequantized, dequantized
 from shufflec.ir.passes.rewrite import unsupported
 
@@ -91,9 +92,11 @@ def emit_output(emitter: Emitter, output: str, value: Value) -> str:
 def emit_dequantize(emitter: Emitter, output: str, codes: str, scale: np.ndarray, zero_point: int) -> str:
     """The last operator: float32 (1, C)."""
     constants = {"scale": scale.astype(np.float32)}
-    return emitter.emit("dequantize", output, [codes], (1, len(scale)), {"zero_point": zero_point}, constants, "float32")
+    return emitter.emit(
+        "dequantize", output, [codes], (1, len(scale)), {"zero_point": zero_point}, constants, "float32"
+    )
 
 
 def _is_classifier(value: Convolution) -> bool:
-    plain = value.groups == 1 and value.residual is None and value.clamp == Clamp()
+    plain = value.groups == 1 and value.residual is None and value.clamp == NO_CLAMP
     return plain and value.shape[:2] == (1, 1) and value.weight.shape[2:] == (1, 1) and value.source.shape[:2] == (1, 1)

@@ -18,7 +18,7 @@ from tvm import relax
 
 from shufflec.ir.numerics import Requant, choose_requant
 from shufflec.ir.passes.lowering.geometry import fitted_pad
-from shufflec.ir.passes.lowering.values import Clamp, Emitter, Grid, Shape, Value, Weights
+from shufflec.ir.passes.lowering.values import NO_CLAMP, Clamp, Emitter, Grid, Shape, Value, Weights
 from shufflec.ir.passes.lowering.weighted_sum import Dequantized, dequantized
 from shufflec.ir.passes.rewrite import shape_of, unsupported
 
@@ -37,7 +37,7 @@ class Convolution:
     pad: tuple[int, int, int, int]
     bias: np.ndarray
     residual: Dequantized | None = None
-    clamp: Clamp = Clamp()
+    clamp: Clamp = NO_CLAMP
 
     def clamped(self, low: float, high: float) -> Convolution:
         return replace(self, clamp=self.clamp.tightened(low, high))
@@ -55,7 +55,7 @@ class Convolution:
         return replace(self, residual=residual)
 
     def _check_open(self) -> None:
-        if self.clamp != Clamp():
+        if self.clamp != NO_CLAMP:
             raise unsupported(self.name, "is followed by an addition after its relu, without a quantizer between")
 
     def requantized(self, emitter: Emitter, grid: Grid) -> str:

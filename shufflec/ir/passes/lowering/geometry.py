@@ -6,7 +6,11 @@ import numpy as np
 
 
 def fitted_pad(
-    size: tuple[int, ...], result: tuple[int, int], kernel: tuple[int, ...], stride: tuple[int, int], pad: tuple[int, ...]
+    size: tuple[int, ...],
+    result: tuple[int, int],
+    kernel: tuple[int, ...],
+    stride: tuple[int, int],
+    pad: tuple[int, ...],
 ) -> tuple[int, int, int, int]:
     """The padding (top, left, bottom, right) that the windows really read.
 

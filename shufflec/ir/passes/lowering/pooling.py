@@ -16,7 +16,7 @@ from tvm import relax
 
 from shufflec.ir.numerics import choose_average, choose_requant
 from shufflec.ir.passes.lowering.geometry import divisors, fitted_pad
-from shufflec.ir.passes.lowering.values import Clamp, Emitter, Grid, Shape, Value
+from shufflec.ir.passes.lowering.values import NO_CLAMP, Clamp, Emitter, Grid, Shape, Value
 from shufflec.ir.passes.lowering.weighted_sum import Dequantized, WeightedSum, dequantized
 from shufflec.ir.passes.rewrite import shape_of, unsupported
 
@@ -54,7 +54,7 @@ class AveragePool:
     source: Dequantized
     attrs: dict
     counts: np.ndarray
-    clamp: Clamp = Clamp()
+    clamp: Clamp = NO_CLAMP
 
     def clamped(self, low: float, high: float) -> AveragePool:
         return replace(self, clamp=self.clamp.tightened(low, high))
@@ -67,7 +67,9 @@ class AveragePool:
         multiplier, fraction = choose_average(scale_in / scale, self.counts, zero_in, taps)
         attrs = self.attrs | self.clamp.codes(grid, self.name)
         attrs |= {"zero_point": zero_in, "out_zero_point": zero_point, "fraction": fraction}
-        return emitter.emit("avg_pool2d", self.name, [self.source.tensor], self.shape, attrs, {"multiplier": multiplier})
+        return emitter.emit(
+            "avg_pool2d", self.name, [self.source.tensor], self.shape, attrs, {"multiplier": multiplier}
+        )
 
 
 @dataclass(frozen=True)
@@ -77,7 +79,7 @@ class GlobalAverage:
     name: str
     shape: Shape
     source: Dequantized
-    clamp: Clamp = Clamp()
+    clamp: Clamp = NO_CLAMP
 
     def clamped(self, low: float, high: float) -> GlobalAverage:
         return replace(self, clamp=self.clamp.tightened(low, high))

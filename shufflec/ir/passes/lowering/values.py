@@ -1,7 +1,8 @@
 """What the lowering knows about a float value that will never be computed: how to get its integer form.
 
-A value is either `Dequantized` (weighted_sum.py), an int8 tensor with its grid, or an operator over such tensors that waits for the
-grid of the QuantizeLinear behind it. `requantized(emitter, grid)` then emits integer operators. Shapes are (H, W, C).
+A value is either `Dequantized` (weighted_sum.py), an int8 tensor with its grid, or an operator over such tensors that
+waits for the grid of the QuantizeLinear behind it. `requantized(emitter, grid)` then emits integer operators. Shapes
+are (H, W, C).
 """
 
 from __future__ import annotations
@@ -67,6 +68,9 @@ class Clamp:
     @staticmethod
     def _codes(bound: float, grid: Grid) -> np.ndarray:
         return np.clip(np.rint(bound / grid.scale) + grid.zero_point, -128, 127).astype(np.int64)
+
+
+NO_CLAMP = Clamp()
 
 
 class Value(Protocol):

@@ -1,7 +1,7 @@
 """Quantized tensors, their sums in pairs, and their moves from one grid to another.
 
-    before   R.quantize(R.nn.relu(R.add(R.dequantize(a, sa, za), R.dequantize(b, sb, zb))), s, z)
-    after    add(a, b)           or requantize(a) with one input, or `a` itself when nothing changes
+before   R.quantize(R.nn.relu(R.add(R.dequantize(a, sa, za), R.dequantize(b, sb, zb))), s, z)
+after    add(a, b)           or requantize(a) with one input, or `a` itself when nothing changes
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from shufflec.ir.numerics import choose_sum
-from shufflec.ir.passes.lowering.values import Clamp, Emitter, Grid, Shape
+from shufflec.ir.passes.lowering.values import NO_CLAMP, Clamp, Emitter, Grid, Shape
 from shufflec.ir.passes.rewrite import unsupported
 
 
@@ -34,7 +34,9 @@ class Dequantized:
 def dequantized(value: object, name: str) -> Dequantized:
     """The value as an int8 tensor; raises UnsupportedModelError when it has no quantizer of its own."""
     if not isinstance(value, Dequantized):
-        raise unsupported(name, "reads a float tensor where a quantized one is needed", "quantize it with: shufflec quantize")
+        raise unsupported(
+            name, "reads a float tensor where a quantized one is needed", "quantize it with: shufflec quantize"
+        )
     return value
 
 
@@ -45,7 +47,7 @@ class WeightedSum:
     name: str
     shape: Shape
     terms: tuple[Dequantized, ...]
-    clamp: Clamp = Clamp()
+    clamp: Clamp = NO_CLAMP
 
     def clamped(self, low: float, high: float) -> WeightedSum:
         return replace(self, clamp=self.clamp.tightened(low, high))
