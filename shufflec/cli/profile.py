@@ -25,7 +25,7 @@ def profile_command(
         int | None, typer.Option(min=1, help="Threads on the device. Default: 1, or as the server has it.")
     ] = None,
     inputs: Annotated[int, typer.Option(min=1, help="Inputs to check against the integer reference.")] = 4,
-    repeats: Annotated[int, typer.Option(min=1, help="Measurements on a real board; the median counts.")] = 7,
+    repeats: Annotated[int, typer.Option(min=1, help="Measurements on a real board; the median counts.")] = 15,
     timeout: Annotated[float, typer.Option(min=1, help="Seconds that the device may take for one answer.")] = 120.0,
     output: Annotated[
         Path | None, typer.Option("-o", "--output", metavar="DIR", help="Where the reports go. Default: the bundle.")

@@ -19,10 +19,10 @@ if TYPE_CHECKING:
     from shufflec.backends.bundle import Bundle
     from shufflec.devices.session import Session
 
-DEFAULT_REPEATS = 7
-# Long enough that a clock of microseconds and a stray interrupt matter little; the median over repeats does the rest.
-MIN_WHOLE_MS = 20
-MIN_LAYER_MS = 5
+DEFAULT_REPEATS = 15
+# Each figure is the mean over at least this many milliseconds of runs: far above the clock's steps, and so short that
+# most of them fall between two interruptions by other processes; the median over the repeats drops the rest.
+MIN_MS = 1
 
 Progress = Callable[[str, int, int], None]
 
@@ -132,14 +132,14 @@ def _one_round(network: RemoteNetwork, x: np.ndarray, simulated: bool, advance: 
     The cost of a call that does nothing is taken off each figure: a network of many small layers would otherwise
     cost less than their sum by that many calls.
     """
-    whole_ms, layer_ms = (0, 0) if simulated else (MIN_WHOLE_MS, MIN_LAYER_MS)
+    min_ms = 0 if simulated else MIN_MS
     counters = network.session.counters
-    overhead = Figure(network.time_nothing(layer_ms), counters())
-    figures = [Figure(network.time_whole(x, whole_ms), counters()).without(overhead)]
+    overhead = Figure(network.time_nothing(min_ms), counters())
+    figures = [Figure(network.time_whole(x, min_ms), counters()).without(overhead)]
     advance(1)
     network.set_input(x)
     for i in range(len(network.bundle.layers)):
-        figures.append(Figure(network.time_layer(i, layer_ms), counters()).without(overhead))
+        figures.append(Figure(network.time_layer(i, min_ms), counters()).without(overhead))
         advance(2 + i)
     return figures
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from shufflec.backends.bundle import REPORT_HTML, REPORT_JSON, Bundle
 from shufflec.backends.manifest import Accuracy as ManifestAccuracy
 from shufflec.models.complexity import complexity
-from shufflec.profiling.profile import MIN_LAYER_MS, MIN_WHOLE_MS, Profile
+from shufflec.profiling.profile import MIN_MS, Profile
 from shufflec.reports import html
 from shufflec.reports.schema import (
     SCHEMA_VERSION,
@@ -106,8 +106,8 @@ def _method(target: Target, profile: Profile) -> str:
             "the call itself is taken off"
         )
     return (
-        f"the device's clock, median of {profile.repeats} rounds, each over at least {MIN_WHOLE_MS} ms of runs of the "
-        f"network and {MIN_LAYER_MS} ms of runs of each layer; the call itself is taken off"
+        f"the device's clock, median of {profile.repeats} rounds, each the mean over at least {MIN_MS} ms of runs of "
+        f"the network and of each layer; the call itself is taken off"
     )
 
 
