@@ -59,7 +59,7 @@ class Workload:
     params: tuple[tuple[str, object], ...]
 
     @staticmethod
-    def of(kind: str, isa: str, **params: object) -> "Workload":
+    def of(kind: str, isa: str, **params: object) -> Workload:
         """Builds a workload from keyword parameters."""
         return Workload(kind, isa, tuple(sorted(params.items())))
 

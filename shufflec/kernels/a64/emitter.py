@@ -35,6 +35,31 @@ class Pointer:
         self.buffer = buffer
         self.dtype = dtype
 
+    def resolve(self, e: Emitter, offset: Value) -> tuple[tirx.Buffer, Value]:
+        """The buffer and index of an offset."""
+        return self.buffer, offset
+
+
+class FarPointer(Pointer):
+    """A pointer to more bytes than LDP reaches (1008): each KiB gets an address register when it is first used.
+
+    step: 1024, in a variable whose value LLVM must not know; it would fold the windows into one register again,
+    whose far offsets LDR reaches but LDP does not.
+    """
+
+    SIZE = 1024
+
+    def __init__(self, base: Pointer, step: Value):
+        super().__init__(base.buffer, base.dtype)
+        self.step = step
+        self.windows = [base]
+
+    def resolve(self, e: Emitter, offset: int) -> tuple[tirx.Buffer, int]:
+        number, rest = divmod(offset, self.SIZE)
+        while len(self.windows) <= number:
+            self.windows.append(e.at(self.windows[-1], self.step))
+        return self.windows[number].buffer, rest
+
 
 class Emitter:
     """Builds one kernel function with the parameters of kernels/kernel.py."""
@@ -142,7 +167,8 @@ class Emitter:
 
     def load(self, pointer: Pointer, offset: Value, dtype: str) -> tirx.Var:
         """Loads a vector or scalar whose elements have the pointer's type."""
-        return self.bind(tirx.BufferLoad(pointer.buffer, [_index(offset, dtype)]), dtype)
+        buffer, index = pointer.resolve(self, offset)
+        return self.bind(tirx.BufferLoad(buffer, [_index(index, dtype)]), dtype)
 
     def load_pairs(self, pointer: Pointer, offset: int, step: int, count: int, dtype: str) -> Iterator[tirx.Var]:
         """Loads `count` vectors `step` elements apart, one after the other but each two together (LDP)."""
@@ -152,7 +178,8 @@ class Emitter:
 
     def store(self, pointer: Pointer, offset: Value, value: Value, dtype: str) -> None:
         """Stores a vector or scalar whose elements have the pointer's type."""
-        self._emit(tirx.BufferStore(pointer.buffer, value, [_index(offset, dtype)]))
+        buffer, index = pointer.resolve(self, offset)
+        self._emit(tirx.BufferStore(buffer, value, [_index(index, dtype)]))
 
     def store_interleaved(self, registers: Sequence[Value], pointer: Pointer, offset: int) -> None:
         """ST2, ST3 or ST4: element i of register j goes to offset + i * len(registers) + j elements."""

@@ -20,10 +20,8 @@ Tiling = tuple[tuple[str, int], ...]
 
 
 def accepts(workload: Workload) -> bool:
-    """At least eight channels, one shift."""
-    if workload.kind != "global_avg_pool" or dict(workload.params).get("pre_shift"):
-        return False
-    return workload["channels"] >= 8
+    """At least eight channels."""
+    return workload.kind == "global_avg_pool" and workload["channels"] >= 8
 
 
 def tilings(workload: Workload) -> list[Tiling]:
@@ -54,7 +52,11 @@ def build(workload: Workload, tiling: Tiling) -> Kernel:
             _add_pixels(e, sums, first, pixels % MAX_PIXELS, channels, strip)
         total = sums.read()
         multiplier, bias = e.splat(workload["multiplier"], "int16x8"), e.splat(workload["bias"], "int16x8")
-        results = [rule.scale(e, rule.narrow(e, total[part, 0], total[part, 1]), multiplier, bias) for part in parts]
+        own_shift = dict(workload.params).get("pre_shift", 0)
+        shifts = (e.splat(own_shift, "int32x4"),) * 2 if own_shift else None
+        results = [
+            rule.scale(e, rule.narrow(e, total[part, 0], total[part, 1], shifts), multiplier, bias) for part in parts
+        ]
         value = rule.finish(e, results[0], results[1] if strip == 16 else None)
         e.store(e.at(e.arena, e.out + channel), 0, value, f"int8x{strip}")
 

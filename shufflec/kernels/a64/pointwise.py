@@ -20,11 +20,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from shufflec.kernels.a64.emitter import Emitter, Pointer, Value
+from shufflec.kernels.a64.emitter import Emitter, Pointer, Value, FarPointer
 from shufflec.kernels.a64.geometry import OutputView, tile_count, tile_start
 from shufflec.kernels.a64.requantize import Epilogue, Rule, pack_pairs
 from shufflec.kernels.a64.shuffled_write import ShuffledWrite
 from shufflec.kernels.kernel import Kernel, Packed, Workload
+
+
+WINDOW_STEP = np.array([FarPointer.SIZE, 0, 0, 0], np.int32).view(np.int8)
 
 
 @dataclass(frozen=True)
@@ -73,7 +76,8 @@ class Shape:
 class MicroKernel(ABC):
     """Computes `4 * blocks` outputs of `tile` pixels of one group. Subclasses: pointwise_*.py."""
 
-    header = np.zeros(0, np.int8)  # constants at the start of the packed weights
+    #: Constants at the start of the packed weights; the first four bytes are the step of emitter.FarPointer.
+    header = WINDOW_STEP
 
     def __init__(self, shape: Shape):
         self.shape = shape
@@ -112,13 +116,17 @@ def build_pointwise(workload: Workload, tiling, family: str, micro: MicroKernel,
 
     e = Emitter()
     in_channels = workload["in_channels"]
+    window_step = e.load(e.cast(e.weights, "int32"), 0, "int32")
     with e.tiles() as tile:
         first = tile_start(e, tile, shape.tile, shape.pixels)
         offsets = view.pixel_offsets(e, first, shape.tile) if not write else None
         with e.loop(shape.groups) as group:
             base = e.at(e.arena, e.in0 + first * in_channels + group * shape.depth)
             inputs = [e.at(base, p * in_channels) for p in range(shape.tile)]
-            micro.begin_group(e, inputs, e.at(e.arena, e.scratch + micro_scratch) if micro.scratch_bytes() else None)
+            scratch = None
+            if micro.scratch_bytes():
+                scratch = FarPointer(e.at(e.arena, e.scratch + micro_scratch), window_step)
+            micro.begin_group(e, inputs, scratch)
             with e.loop(shape.rounds) as block:
                 number = group * shape.rounds + block
                 output = e.bind(group * shape.outputs + shape.first_output(e, block))
@@ -138,7 +146,7 @@ def build_pointwise(workload: Workload, tiling, family: str, micro: MicroKernel,
                 requant = e.at(e.requant, number * (pairs * rule.pair_stride))
                 epilogue = Epilogue(e, rule, shape.blocks, requant, outputs, residuals)
                 weights = e.at(e.weights, number * len(sample) + len(header))
-                micro.accumulate(e, inputs, weights, start, epilogue.push)
+                micro.accumulate(e, inputs, FarPointer(weights, window_step), start, epilogue.push)
         if write:
             write.emit(e, view, first, len(micro.header))
 
@@ -152,7 +160,5 @@ def build_pointwise(workload: Workload, tiling, family: str, micro: MicroKernel,
             bias if workload["accumulator_bias"] else np.zeros(0, np.int32),
         )
 
-    scratch = micro_scratch + micro.scratch_bytes()
-    return Kernel(
-        workload, tiling, family, e.function(), tile_count(shape.pixels, shape.tile), scratch, pack, llvm_mcpu
-    )
+    tiles, scratch_bytes = tile_count(shape.pixels, shape.tile), micro_scratch + micro.scratch_bytes()
+    return Kernel(workload, tiling, family, e.function(), tiles, scratch_bytes, pack, llvm_mcpu)

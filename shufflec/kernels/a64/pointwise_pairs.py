@@ -15,7 +15,7 @@ from __future__ import annotations
 import numpy as np
 
 from shufflec.kernels.a64.emitter import Emitter, Pointer, Value
-from shufflec.kernels.a64.pointwise import MicroKernel, Shape
+from shufflec.kernels.a64.pointwise import WINDOW_STEP, MicroKernel, Shape
 from shufflec.kernels.a64.registers import Registers
 from shufflec.kernels.a64.widening import Sums
 
@@ -34,7 +34,7 @@ def _expansion() -> np.ndarray:
 class PairsMicroKernel(MicroKernel):
     """resident: see above. full_range: weights of -128 occur, so products are widened one by one."""
 
-    header = _expansion()
+    header = np.concatenate([WINDOW_STEP, _expansion()])
 
     def __init__(self, shape: Shape, resident: bool, full_range: bool = False):
         super().__init__(shape)
@@ -48,7 +48,7 @@ class PairsMicroKernel(MicroKernel):
 
     def begin_group(self, e: Emitter, inputs: list[Pointer], scratch: Pointer | None) -> None:
         used = min(self.quads, ROW // QUAD)
-        index = [e.load(e.weights, quad * ROW, "int8x16") for quad in range(used)]
+        index = [e.load(e.weights, len(WINDOW_STEP) + quad * ROW, "int8x16") for quad in range(used)]
         self.scratch = scratch
         rows: dict[int, Value] = {}
         for quad in range(self.quads):
