@@ -67,6 +67,8 @@ class Architecture:
         padding (on even sizes one row and column, at the bottom and right), the average leaves the padding out.
       - the classifier. paper: with a bias; the others: without.
       - the stem's channels, see `stem`.
+    With equal weights megvii gives the outputs of ShuffleNet-Series' code, and mindcv those of mindcv 0.3.0 under
+    MindSpore 2.10 (even, odd and mixed input sizes): both were run side by side.
     classes: of the classifier. input_size: (H, W) in pixels, or one number for a square; 32 up.
     stem_channels: overrides the variant's rule; a multiple of groups.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from shufflec.errors import ExitCode, OptionError
-from shufflec.models.architecture import GROUPS, VARIANTS, Architecture
+from shufflec.models.architecture import GROUPS, VARIANTS, Architecture, parse_input_size
 
 SCALES = (0.25, 0.3, 0.5, 0.75, 1.0, 1.5, 2.0)
 
@@ -121,3 +121,14 @@ def test_wrong_dictionaries_are_refused(change):
         Architecture.from_dict(Architecture(3).to_dict() | change)
     with pytest.raises(OptionError):
         Architecture.from_dict([])
+
+
+def test_input_size_of_a_command_line():
+    assert parse_input_size("224") == (224, 224)
+    assert parse_input_size("480X640") == (480, 640)
+
+
+@pytest.mark.parametrize("text", ["", "x", "224x", "1x2x3", "-224", "22.4", "\u0662\u0662\u0664", "16", "99999999"])
+def test_input_sizes_that_are_none(text):
+    with pytest.raises(OptionError):
+        parse_input_size(text)
