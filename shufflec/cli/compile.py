@@ -156,15 +156,14 @@ def _source(model: Path | None, wishes: dict[str, object], random_weights: bool,
         from shufflec.models.random_weights import random_checkpoint
 
         if model is not None:
-            raise OptionError("--random-weights", "", f"{model} has weights of its own", "give one or the other")
+            raise OptionError("--random-weights", model, "has weights of its own", "give one or the other")
         architecture = Architecture(**({"groups": 8} | wishes))
         name = f"shufflenet_v1_g{architecture.groups}_x{architecture.scale:g}_random"
         stages.say(f"Random weights: {architecture}. Its classes mean nothing; its speed does.")
         return name, random_checkpoint(architecture)
     if model is not None and model.suffix == ".onnx":
-        if wishes:
-            options = ", ".join("--" + name.replace("_", "-") for name in wishes)
-            raise OptionError(options, "", f"{model} is a whole network and has its own", "leave them out")
+        for option, value in wishes.items():
+            raise OptionError("--" + option.replace("_", "-"), value, f"{model} has its own", "leave the option out")
         return model.stem, model
     if model is None:
         path = bundled_checkpoint(int(wishes.get("groups", 8)))
@@ -230,11 +229,11 @@ def _verified(bundle: Bundle, target: Target, stages: _Stages) -> str:
     try:
         with open_device(target, say=stages.say) as session:
             inputs = seeded_inputs(bundle.preprocessing, VERIFIED_INPUTS)
-            verify(RemoteNetwork(bundle, session), bundle.graph(), bundle.layers, inputs, advance)
+            verify(RemoteNetwork(bundle, session), bundle.graph(), bundle.layers, inputs, advance, every_layer=True)
     except (ToolMissingError, DeviceError) as error:
         return f"not checked: {error.message}"
     device = "this machine" if target.family == "host" else f"a virtual {target.title}"
-    return f"equal to the integer reference, bit for bit, on {VERIFIED_INPUTS} inputs on {device}"
+    return f"every layer equals the integer reference, bit for bit, for {VERIFIED_INPUTS} inputs on {device}"
 
 
 def _result(bundle: Bundle, checked: str, stages: _Stages) -> dict[str, object]:
