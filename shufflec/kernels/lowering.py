@@ -27,9 +27,9 @@ def llvm_target(triple: str, mcpu: str, features: tuple[str, ...] = ()) -> tvm.t
     return tvm.target.Target(config)
 
 
-#: LLVM's loop strength reduction moves the base of constant offsets beyond what LDP reaches; hand-shaped kernels
-#: keep the address registers that they compute.
-SHAPED_OPTIONS = ("-disable-lsr:bool=true",)
+#: Hand-shaped kernels keep the address registers that they compute: LLVM's loop strength reduction moves the base of
+#: constant offsets beyond what LDP reaches, and its prefetching needs a register for every load.
+SHAPED_OPTIONS = ("-disable-lsr:bool=true", "-aarch64-enable-loop-data-prefetch:bool=false")
 
 
 def _target_of(target: tvm.target.Target, hand_shaped: bool) -> tvm.target.Target:

@@ -20,12 +20,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from shufflec.kernels.a64.emitter import Emitter, Pointer, Value, FarPointer
+from shufflec.kernels.a64.emitter import Emitter, FarPointer, Pointer, Value
 from shufflec.kernels.a64.geometry import OutputView, tile_count, tile_start
 from shufflec.kernels.a64.requantize import Epilogue, Rule, pack_pairs
 from shufflec.kernels.a64.shuffled_write import ShuffledWrite
 from shufflec.kernels.kernel import Kernel, Packed, Workload
-
 
 WINDOW_STEP = np.array([FarPointer.SIZE, 0, 0, 0], np.int32).view(np.int8)
 
