@@ -1,7 +1,7 @@
 """A64 instruction words to what a core model needs: group, width, registers read and written.
 
-Disassembly is Capstone's; which operand is read or written is our table's (Capstone 5 reports loads of several registers
-and narrowing into an upper half wrongly).
+Disassembly is Capstone's; which operand is read or written is our table's (Capstone 5 reports loads of several
+registers and narrowing into an upper half wrongly).
 """
 
 from __future__ import annotations

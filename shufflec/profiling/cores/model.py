@@ -1,4 +1,4 @@
-"""Cycles of blocks of A64 code on a core: `block_cycles`. Results are kept by the block's bytes and the model's version."""
+"""Cycles of blocks of A64 code on a core: `block_cycles`. Kept by the block's bytes and the model's version."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ class BlockEstimate:
 
     cycles: of one repetition in a long run. first_cycles: of the first, from an empty pipeline to its last result.
     waits: where `cycles` went, adding up to it: "dispatch" (the decoders were the limit), "latency" (results were not
-    there yet), and a port's name (that port was in use). instructions, unknown: how many, and how many of them the model
-    does not know (counted as a move).
+    there yet), and a port's name (that port was in use). instructions, unknown: how many, and how many of them the
+    model does not know (counted as a move).
     """
 
     cycles: float
@@ -44,10 +44,9 @@ def block_cycles(core: str, blocks: list[bytes]) -> list[BlockEstimate]:
     Raises OptionError for a core without a model or a block of no whole words, ToolMissingError without the compiler.
     """
     load_core(core)
-    if odd := next((block for block in blocks if not block or len(block) % _WORD), None):
-        raise OptionError("blocks", f"{len(odd)} bytes", "a block is one or more instructions of 4 bytes")
-    if any(not block for block in blocks):
-        raise OptionError("blocks", "an empty block", "a block is one or more instructions of 4 bytes")
+    for block in blocks:
+        if not block or len(block) % _WORD:
+            raise OptionError("blocks", f"{len(block)} bytes", "a block is one or more instructions of 4 bytes")
     path = cache_dir("cores") / f"blocks-{core}-{model_version()}.json"
     kept = _read(path)
     keys = [hashlib.sha256(block).hexdigest()[:32] for block in blocks]

@@ -1,4 +1,4 @@
-"""The compiled simulator: built once with the project's C compiler, kept by a hash of its sources, called with ctypes."""
+"""The compiled simulator: built once with the project's C compiler, kept by a hash of its sources."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pathlib import Path
 
 from shufflec.errors import ShufflecError, ToolMissingError
 from shufflec.files import atomic_directory, cache_dir
-from shufflec.profiling.cores.core import MAX_CHOICES, MAX_PORTS, Core, Cost
+from shufflec.profiling.cores.core import MAX_CHOICES, MAX_PORTS, Core
 from shufflec.profiling.cores.decode import Instruction
 
 NATIVE = Path(__file__).resolve().parent / "native"

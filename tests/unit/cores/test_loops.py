@@ -1,0 +1,109 @@
+"""Loops whose cycles follow from a core's ports and latencies by hand."""
+
+from __future__ import annotations
+
+import pytest
+
+from shufflec.profiling.cores.core import load_core
+from shufflec.profiling.cores.decode import decode_block
+from shufflec.profiling.cores.simulator import simulate
+
+ADD = 0x8B020020  # add x0, x1, x2
+NOP = 0xD503201F
+SUBS_X9 = 0xF1000529  # subs x9, x9, #1
+B_NE = 0x54FFFFC1
+
+
+def fmla(destination: int) -> int:
+    """fmla vD.4s, v30.4s, v31.4s"""
+    return 0x4E3FCFC0 | destination
+
+
+def smull(destination: int) -> int:
+    """smull vD.8h, v30.8b, v31.8b"""
+    return 0x0E3FC3C0 | destination
+
+
+def sadalp(destination: int, source: int) -> int:
+    """sadalp vD.4s, vS.8h"""
+    return 0x4E606800 | source << 5 | destination
+
+
+def ldr_q(destination: int) -> int:
+    """ldr qD, [x1]"""
+    return 0x3DC00020 | destination
+
+
+def cycles(core: str, *words: int) -> float:
+    return run(core, *words).cycles
+
+
+def run(core: str, *words: int):
+    return simulate(load_core(core), decode_block(b"".join(word.to_bytes(4, "little") for word in words)))
+
+
+@pytest.mark.parametrize(("core", "expected"), [("cortex-a53", 8.0), ("cortex-a72", 8.0), ("cortex-a76", 4.0)])
+def test_independent_fmla_take_the_simd_pipes(core, expected):
+    # 8 of 4 floats: A53 and A72 have 128 bits of multiply-add a cycle, A76 has 256.
+    assert cycles(core, *(fmla(i) for i in range(8))) == pytest.approx(expected, abs=0.3)
+
+
+@pytest.mark.parametrize(("core", "expected"), [("cortex-a53", 4.0), ("cortex-a72", 3.0), ("cortex-a76", 2.0)])
+def test_one_accumulator_is_bound_by_its_forwarding(core, expected):
+    result = run(core, fmla(0))
+    assert result.cycles == pytest.approx(expected, abs=0.01)
+    assert result.latency > result.dispatch
+
+
+def test_a53_issues_two_instructions_a_cycle_in_order():
+    assert cycles("cortex-a53", *[ADD] * 8) == pytest.approx(4.0)
+
+
+def test_a53_vector_load_keeps_simd_waiting():
+    # A 128-bit load holds the load pipe and the SIMD pipes for 2 cycles; 4 FMLA then take 4.
+    assert cycles("cortex-a53", ldr_q(20), *(fmla(i) for i in range(8))) >= 10.0
+
+
+def test_a53_integer_load_issues_beside_fmla():
+    ldr_x = 0xF9400020  # ldr x0, [x1]
+    words = [word for i in range(8) for word in (fmla(i), ldr_x if i % 2 else NOP)]
+    assert cycles("cortex-a53", *words) == pytest.approx(8.0, abs=0.3)
+
+
+def test_a72_widening_multiplies_have_one_pipe():
+    result = run("cortex-a72", *(smull(i) for i in range(8)))
+    assert result.cycles == pytest.approx(8.0, abs=0.3)
+
+
+def test_a72_multiply_and_accumulate_are_bound_by_the_decoders():
+    # 8 SMULL on F0 and 8 SADALP on F1 could take 8 cycles; each writes 128 bits, two places of the decoders' three.
+    words = [word for i in range(8) for word in (smull(i), sadalp(16 + i, i))]
+    result = run("cortex-a72", *words)
+    assert result.cycles == pytest.approx(32 / 3, abs=0.4)
+    assert result.dispatch > 0.9 * result.cycles
+
+
+def test_out_of_order_hides_what_in_order_waits_for():
+    # A load and its use 8 times over: in order every use waits, out of order the next loads go ahead.
+    pair = [0xF9400020, 0x91000402]  # ldr x0, [x1]; add x2, x0, #1
+    assert cycles("cortex-a53", *pair * 8) > 3 * 8 - 1
+    assert cycles("cortex-a76", *pair * 8) < 8
+
+
+@pytest.mark.parametrize("core", ["cortex-a53", "cortex-a72", "cortex-a76"])
+def test_waits_add_up_to_the_cycles(core):
+    for words in ([fmla(0)], [ADD] * 6, [ldr_q(0), fmla(1), SUBS_X9, B_NE], [smull(0), sadalp(1, 0)] * 3):
+        result = run(core, *words)
+        assert result.dispatch + result.latency + sum(result.ports.values()) == pytest.approx(result.cycles)
+
+
+@pytest.mark.parametrize("core", ["cortex-a53", "cortex-a72", "cortex-a76"])
+def test_first_repetition_waits_for_the_pipeline(core):
+    result = run(core, *(fmla(i) for i in range(4)))
+    assert result.first_cycles >= result.cycles
+
+
+def test_a_busy_port_is_named():
+    mul = 0x9BC27C20  # umulh x0, x1, x2
+    result = run("cortex-a76", *[mul] * 4)
+    assert max(result.ports, key=result.ports.get) == "M"
