@@ -56,7 +56,7 @@ def tilings(workload: Workload) -> list[Tiling]:
         for blocks in range(1, min(MAX_BLOCKS, workload["out_channels"] // 4) + 1):
             rounds = tile_count(workload["out_channels"], 4 * blocks)
             if workload.isa == "dotprod":
-                registers = pixels * (blocks + -(-quads // QUAD)) + 2
+                registers = pixels * (blocks + 1) + 4  # LLVM reloads a second row of taps cheaply
                 inner = quads * (pixels * blocks + (blocks + 1) // 2) + pixels * blocks
                 gather = pixels * (rows + -(-quads // QUAD)) + 2
             else:
