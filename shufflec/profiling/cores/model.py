@@ -27,7 +27,7 @@ class BlockEstimate:
     cycles: of one repetition in a long run. first_cycles: of the first, from an empty pipeline to its last result.
     waits: where `cycles` went, adding up to it: "dispatch" (the decoders were the limit), "latency" (results were not
     there yet), and a port's name (that port was in use). instructions, unknown: how many, and how many of them the
-    model does not know (counted as a move).
+    model does not know (counted as one cycle's latency and a place in the decoders).
     """
 
     cycles: float

@@ -9,15 +9,16 @@ import platform
 import subprocess
 import sys
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
 
 from shufflec.errors import ShufflecError, ToolMissingError
 from shufflec.files import atomic_directory, cache_dir
-from shufflec.profiling.cores.core import MAX_CHOICES, MAX_PORTS, Core
+from shufflec.profiling.cores.core import MAX_CHOICES, MAX_PORTS, Core, Cost
 from shufflec.profiling.cores.decode import Instruction
+from shufflec.profiling.cores.instructions import groups
 
 NATIVE = Path(__file__).resolve().parent / "native"
 LIBRARY = "libshufflec_cores.so"
@@ -25,8 +26,12 @@ MAX_READS, MAX_WRITES = 12, 6
 _FLAGS = ["-O2", "-s", "-shared", "-fPIC", "-fvisibility=default"]
 _GLIBC = "2.28"
 _NONE = -1
+_GROUPS = 255  # no group has this number
+_UNKNOWN = Cost(
+    choices=()
+)  # an instruction that the tables do not know: a place in the decoders, a result a cycle later
 # Long enough for a window of 128 to fill and drain several times, and for blocks of a few instructions to settle.
-_INSTRUCTIONS, _REPETITIONS = 900, 10
+_INSTRUCTIONS, _REPETITIONS = 600, 8
 
 
 class _Operation(ctypes.Structure):
@@ -88,10 +93,10 @@ def library() -> ctypes.CDLL:
 
 
 def simulate(core: Core, instructions: list[Instruction]) -> Simulation:
-    """Repeats a block (not empty) on `core`. An unknown instruction counts as a move between general registers."""
+    """Repeats a block (not empty) on `core`. An unknown instruction takes a place in the decoders and one cycle."""
     count = len(instructions)
-    group_numbers = {name: number for number, name in enumerate(core.costs)}
-    operations = (_Operation * count)(*(_operation(core, one, group_numbers) for one in instructions))
+    packed = b"".join(_operation(core.cost(one), one) for one in instructions)
+    operations = (_Operation * count).from_buffer_copy(packed)
     machine = _Core(core.kind == "out-of-order", core.width, core.queue, core.window, len(core.ports))
     repetitions = max(_REPETITIONS, -(-_INSTRUCTIONS // count))
     steady, first, waits = ctypes.c_double(), ctypes.c_double(), _Waits()
@@ -102,10 +107,12 @@ def simulate(core: Core, instructions: list[Instruction]) -> Simulation:
     return Simulation(steady.value, first.value, waits.latency, waits.dispatch, ports)
 
 
-def _operation(core: Core, instruction: Instruction, group_numbers: dict[str, int]) -> _Operation:
-    cost = core.cost(instruction) or core.costs["move"]
+@lru_cache(maxsize=100_000)
+def _operation(cost: Cost | None, instruction: Instruction) -> bytes:
+    """struct Operation of an instruction; blocks share most of theirs."""
+    known = cost is not None and instruction.group is not None
+    cost = cost or _UNKNOWN
     each = instruction.registers if cost.each else 1
-    group = instruction.group.name if instruction.group and core.cost(instruction) else "move"
     operation = _Operation(
         reserved=cost.reserved,
         reserved_after=cost.reserved_after,
@@ -115,7 +122,7 @@ def _operation(core: Core, instruction: Instruction, group_numbers: dict[str, in
         latency=cost.latency,
         stagger=cost.stagger,
         accumulate=cost.accumulate,
-        group=group_numbers[group],
+        group=_group_number(instruction.group.name) if known else _GROUPS,
         accumulator=_NONE if instruction.accumulator is None else instruction.accumulator,
         base=_NONE if instruction.base is None else instruction.base,
         ends_fetch=instruction.branches,
@@ -125,7 +132,12 @@ def _operation(core: Core, instruction: Instruction, group_numbers: dict[str, in
     operation.write_count = min(len(instruction.writes), MAX_WRITES)
     operation.reads[: operation.read_count] = instruction.reads[:MAX_READS]
     operation.writes[: operation.write_count] = instruction.writes[:MAX_WRITES]
-    return operation
+    return bytes(operation)
+
+
+@cache
+def _group_number(name: str) -> int:
+    return [group.name for group in groups()].index(name)
 
 
 def _zig(arguments: list[str]) -> None:
