@@ -5,7 +5,7 @@ from __future__ import annotations
 from shufflec.kernels.a64.emitter import Emitter, Pointer
 from shufflec.kernels.a64.shuffled_write import column_steps
 
-ROUND = 64  # bytes in a round of a loop
+ROUND = 128  # bytes in a round of a loop
 
 
 def _pieces(size: int) -> list[tuple[int, int]]:

@@ -37,6 +37,7 @@ def build(workload: Workload, tiling: Tiling) -> Kernel:
     height, width, zero_point = workload["height"], workload["width"], workload["zero_point"]
     top, left, bottom, right = workload["pad"]
     row_bytes = (left + width + right) * CHANNELS
+    pixels = 2 * PIXELS if width >= 2 * PIXELS else PIXELS
     inverse = float(np.float32(1.0) / np.float32(float.fromhex(workload["scale"])))
 
     e = Emitter()
@@ -49,8 +50,8 @@ def build(workload: Workload, tiling: Tiling) -> Kernel:
         with e.when(inside):
             fill_row(e, target, left * CHANNELS, zero_point)
             fill_row(e, e.at(target, (left + width) * CHANNELS), right * CHANNELS, zero_point)
-            with e.loop(tile_count(width, PIXELS)) as step:
-                first = tile_start(e, step, PIXELS, width)
+            with e.loop(tile_count(width, pixels)) as step:
+                first = tile_start(e, step, pixels, width)
                 scale = e.splat(tirx.const(inverse, "float32"), "float32x4")
                 planes = e.at(source, (tile - top) * width + first)
                 registers = [_sixteen(e, e.at(planes, c * height * width), scale, zero_point) for c in range(CHANNELS)]
@@ -63,13 +64,13 @@ def build(workload: Workload, tiling: Tiling) -> Kernel:
     return Kernel(workload, tiling, NAME, e.function(), tiles, 0, pack, MODELS[dict(tiling)[SCHEDULE]])
 
 
-def _sixteen(e: Emitter, source: Pointer, scale: Value, zero_point: int) -> Value:
-    """16 floats to int8x16."""
+def _sixteen(e: Emitter, source: Pointer, pixel: int, scale: Value, zero_point: int) -> Value:
+    """16 floats from `pixel` on to int8x16."""
     parts = []
     for first in (0, 8):
         words = []
         for at in (first, first + 4):
-            scaled = e.bind(tirx.Mul(e.load(source, at, "float32x4"), scale), "float32x4")
+            scaled = e.bind(tirx.Mul(e.load(source, pixel + at, "float32x4"), scale), "float32x4")
             words.append(e.op("sqxtn", "int16x4", e.op("fcvtns", "int32x4", scaled)))
         half = e.combine(words[0], words[1], "int16x8")
         if zero_point:
