@@ -27,9 +27,8 @@ _FLAGS = ["-O2", "-s", "-shared", "-fPIC", "-fvisibility=default"]
 _GLIBC = "2.28"
 _NONE = -1
 _GROUPS = 255  # no group has this number
-_UNKNOWN = Cost(
-    choices=()
-)  # an instruction that the tables do not know: a place in the decoders, a result a cycle later
+# An instruction that the tables do not know: a place in the decoders, a result a cycle later.
+_UNKNOWN = Cost(choices=())
 # Long enough for a window of 128 to fill and drain several times, and for blocks of a few instructions to settle.
 _INSTRUCTIONS, _REPETITIONS = 600, 8
 
