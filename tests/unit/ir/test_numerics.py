@@ -62,7 +62,7 @@ def requantized(layer):
     return ours.astype(np.int64), exact, found
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(layers())
 def test_requantization_stays_within_its_bound(layer):
     try:
@@ -75,7 +75,7 @@ def test_requantization_stays_within_its_bound(layer):
     assert np.abs(ours - np.clip(np.rint(exact), -128, 127)).max() <= 1 + (digits > 0.5)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(layers())
 def test_ordinary_scales_are_never_refused_and_leave_enough_digits(layer):
     assume(layer[1].max() <= 0.25 and layer[5] <= 1.0 and np.abs(layer[4]).max() < 200)
@@ -106,7 +106,7 @@ def test_degenerate_scales_are_refused(real):
         choose_requant(np.array(real), np.zeros(1), np.zeros(1, np.int64), -peak, peak)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(
     st.lists(st.floats(0.001, 4.0), min_size=1, max_size=2),
     st.integers(-128, 127),
