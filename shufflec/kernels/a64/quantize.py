@@ -54,8 +54,11 @@ def build(workload: Workload, tiling: Tiling) -> Kernel:
                 first = tile_start(e, step, pixels, width)
                 scale = e.splat(tirx.const(inverse, "float32"), "float32x4")
                 planes = e.at(source, (tile - top) * width + first)
-                registers = [_sixteen(e, e.at(planes, c * height * width), scale, zero_point) for c in range(CHANNELS)]
-                e.store_interleaved(registers, e.at(target, (first + left) * CHANNELS), 0)
+                sources = [e.at(planes, c * height * width) for c in range(CHANNELS)]
+                there = e.at(target, (first + left) * CHANNELS)
+                for pixel in range(0, pixels, PIXELS):
+                    registers = [_sixteen(e, plane, pixel, scale, zero_point) for plane in sources]
+                    e.store_interleaved(registers, there, pixel * CHANNELS)
 
     def pack(constants: dict[str, np.ndarray]) -> Packed:
         return Packed()
