@@ -60,7 +60,8 @@ def eval_command(
 
         shufflec eval rasp4-bundle --data photos/ --rpc 192.168.1.20:9090
     """
-    from shufflec.data.datasets import check_classes, open_dataset
+    from shufflec.data.dataset import check_classes
+    from shufflec.data.datasets import open_dataset
     from shufflec.training.evaluate import evaluate
 
     with open_subject(model, rpc, key, timeout) as subject:

@@ -6,7 +6,7 @@ import functools
 
 import numpy as np
 
-from shufflec.data.datasets import Dataset
+from shufflec.data.dataset import Dataset
 from shufflec.data.split import held_out_split
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from shufflec.data.datasets import Dataset
+from shufflec.data.dataset import Dataset
 from shufflec.data.split import held_out_split
 from shufflec.errors import InputFileError
 

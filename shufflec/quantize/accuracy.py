@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 import numpy as np
 import onnx
 
-from shufflec.data.datasets import Dataset, check_classes
+from shufflec.data.dataset import Dataset, check_classes
 from shufflec.data.preprocessing import Preprocessing
 from shufflec.quantize.model_info import read_model_info
 from shufflec.quantize.runtime import open_session, runtime_errors

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from shufflec.data.datasets import Dataset
+from shufflec.data.dataset import Dataset
 from shufflec.data.preprocessing import Preprocessing
 from shufflec.errors import OptionError
 

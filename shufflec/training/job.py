@@ -6,7 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from shufflec.data.datasets import Dataset, open_dataset
+from shufflec.data.dataset import Dataset
+from shufflec.data.datasets import open_dataset
 from shufflec.data.preprocessing import Preprocessing, variant_preprocessing
 from shufflec.errors import OptionError
 from shufflec.files import write_errors

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch.nn.functional import affine_grid, grid_sample, pad
 
-from shufflec.data.datasets import Dataset
+from shufflec.data.dataset import Dataset
 from shufflec.data.preprocessing import Preprocessing
 from shufflec.training.recipe import Recipe
 

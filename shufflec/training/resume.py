@@ -12,7 +12,7 @@ from pathlib import Path
 
 import torch
 
-from shufflec.data.datasets import Dataset
+from shufflec.data.dataset import Dataset
 from shufflec.data.preprocessing import Preprocessing
 from shufflec.errors import InputFileError
 from shufflec.files import read_limited, write_atomic

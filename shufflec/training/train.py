@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 from torch.nn.functional import cross_entropy
 
-from shufflec.data.datasets import Dataset
+from shufflec.data.dataset import Dataset
 from shufflec.data.preprocessing import Preprocessing
 from shufflec.errors import InputFileError, OptionError, ShufflecError
 from shufflec.models.architecture import Architecture

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from shufflec.data.datasets import check_classes, open_dataset
+from shufflec.data.dataset import check_classes
+from shufflec.data.datasets import open_dataset
 from shufflec.data.preprocessing import Preprocessing
 from shufflec.data.split import held_out_split
 from shufflec.errors import InputFileError, OptionError

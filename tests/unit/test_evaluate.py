@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from shufflec.data.datasets import Dataset
+from shufflec.data.dataset import Dataset
 from shufflec.data.preprocessing import Preprocessing
 from shufflec.errors import OptionError
 from shufflec.training.evaluate import evaluate

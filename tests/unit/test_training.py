@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 import torch
 
-from shufflec.data.datasets import Dataset, open_dataset
+from shufflec.data.dataset import Dataset
+from shufflec.data.datasets import open_dataset
 from shufflec.data.preprocessing import Preprocessing
 from shufflec.errors import InputFileError, OptionError, ShufflecError
 from shufflec.models.architecture import Architecture

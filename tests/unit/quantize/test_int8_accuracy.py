@@ -7,7 +7,8 @@ import onnx
 import pytest
 from quantized import quantized
 
-from shufflec.data.datasets import Dataset, open_dataset
+from shufflec.data.dataset import Dataset
+from shufflec.data.datasets import open_dataset
 from shufflec.data.preprocessing import Preprocessing
 from shufflec.errors import InputFileError
 from shufflec.models.architecture import GROUPS
