@@ -11,8 +11,11 @@
 
 #include <algorithm>
 #include <cmath>
+#include <functional>
+#include <iomanip>
 #include <sstream>
 #include <stdexcept>
+#include <utility>
 
 #include "ffi_bridge.h"
 
@@ -49,9 +52,13 @@ const char* const kClassNames[SHUFFLEC_CLASSES] = SHUFFLEC_CLASS_NAMES;
 const ShufflecCounters* counters = nullptr;
 CoreCost core_cost;
 ShufflecCounters last_region{};
+std::function<void(const std::string&)> end_session;
 
-// Threads run side by side on cores of their own, so the busiest one decides.
+// By the emulator's clock where there is one. Without, threads run side by side on cores of their own, so the busiest
+// one decides.
 double Nanoseconds(const ShufflecCounters& region) {
+  const ShufflecEstimate& estimate = region.estimate;
+  if (estimate.state == SHUFFLEC_ESTIMATED) return estimate.compute_ns + estimate.store_miss_ns + estimate.dram_ns;
   double longest = 0;
   for (const auto& thread : region.instructions) {
     double cycles = 0;
@@ -67,6 +74,8 @@ class SimulatedTimerNode final : public tvm::runtime::TimerNode {
   void Stop() final {
     syscall(SHUFFLEC_SYSCALL, SHUFFLEC_REGION_STOP);
     region_ = last_region = *counters;
+    // There is no time to report, and the runtime that asks for it has no place for an error.
+    if (region_.estimate.state == SHUFFLEC_ESTIMATE_FAILED) end_session(region_.estimate.problem);
   }
   int64_t SyncAndGetElapsedNanos() final { return std::llround(Nanoseconds(region_)); }
   TVM_FFI_DECLARE_OBJECT_INFO_FINAL("shufflec.SimulatedTimer", SimulatedTimerNode, tvm::runtime::TimerNode);
@@ -74,6 +83,16 @@ class SimulatedTimerNode final : public tvm::runtime::TimerNode {
  private:
   ShufflecCounters region_{};
 };
+
+std::string EstimateJson(const ShufflecEstimate& estimate) {
+  if (estimate.state != SHUFFLEC_ESTIMATED) return "null";
+  std::ostringstream json;
+  json << std::fixed << std::setprecision(3) << "{\"compute_ns\": " << estimate.compute_ns
+       << ", \"store_miss_ns\": " << estimate.store_miss_ns << ", \"dram_ns\": " << estimate.dram_ns
+       << ", \"l1_load_misses\": " << estimate.l1_load_misses << ", \"l1_store_misses\": " << estimate.l1_store_misses
+       << ", \"dram_lines\": " << estimate.dram_lines << "}";
+  return json.str();
+}
 
 std::string LastRegionJson() {
   std::ostringstream json;
@@ -86,7 +105,8 @@ std::string LastRegionJson() {
     json << (c ? ", " : "") << '"' << kClassNames[c] << "\": " << executed;
   }
   json << "}, \"total\": " << total << ", \"simulated_ns\": " << std::llround(Nanoseconds(last_region))
-       << ", \"regions\": " << last_region.regions << ", \"exact\": " << (last_region.exact ? "true" : "false") << "}";
+       << ", \"regions\": " << last_region.regions << ", \"exact\": " << (last_region.exact ? "true" : "false")
+       << ", \"estimate\": " << EstimateJson(last_region.estimate) << "}";
   return json.str();
 }
 
@@ -128,6 +148,11 @@ bool OpenCounters(const char* path) {
   syscall(SHUFFLEC_SYSCALL, SHUFFLEC_REGION_START);
   syscall(SHUFFLEC_SYSCALL, SHUFFLEC_REGION_STOP);
   return counters->regions == before + 1;  // somebody counts
+}
+
+void StartSimulatedSession(std::function<void(const std::string&)> end) {
+  end_session = std::move(end);
+  syscall(SHUFFLEC_SYSCALL, SHUFFLEC_SESSION_START);
 }
 
 void RegisterSimulatedTimer(const CoreCost& cost) {
