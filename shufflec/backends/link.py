@@ -19,7 +19,7 @@ _NATIVE = Path(__file__).resolve().parent / "native"
 GLIBC = "2.28"
 _FLAGS = (
     "-std=c11", "-O2", "-g0", "-fPIC", "-shared", "-fvisibility=hidden", "-fno-ident", "-ffile-prefix-map=.=",
-    "-Wl,--build-id=none", "-Wl,-s", "-Wl,-z,noexecstack",
+    "-Wl,--build-id=none", "-Wl,-s", "-Wl,-z,noexecstack", "-Wl,--version-script=exports.map",
 )  # fmt: skip
 _TIMEOUT_S = 300
 
@@ -53,7 +53,7 @@ def link_library(
         (folder / "program.c").write_text(program)
         (folder / "constants.S").write_text(constants)
         (folder / CONSTANTS_FILE).write_bytes(blob)
-        for source in ("shufflec.h", "runtime.c", "tvm_module.c"):
+        for source in ("shufflec.h", "runtime.c", "tvm_module.c", "exports.map"):
             shutil.copyfile(_NATIVE / source, folder / source)
         names = []
         for symbol, code in sorted(objects.items()):

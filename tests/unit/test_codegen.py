@@ -86,6 +86,12 @@ def test_code_bytes_of_a_library():
     assert 500 < code_bytes(library) < len(library)
 
 
+def test_a_library_exports_tvms_functions_and_nothing_else():
+    library = build_library(small_graph(), HOST).library
+    assert b"__tvm_ffi_run\0" in library
+    assert b"shufflec_conv2d" not in library
+
+
 @pytest.mark.parametrize("damage", [lambda b: b[:40], lambda b: b"MZ" + b[2:], lambda b: b[: len(b) // 2]])
 def test_code_bytes_of_a_damaged_library(damage):
     library = build_library(small_graph(), HOST).library

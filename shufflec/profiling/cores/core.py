@@ -39,13 +39,15 @@ class Cost:
 @dataclass(frozen=True)
 class Core:
     """name, kind: see KINDS. width: places in the decoders a cycle. queue: entries before a port, window: operations in
-    flight (both 0 in order). sources: where the figures come from."""
+    flight (both 0 in order). refill_cycles: what an L1 load miss costs beside them, prefetched or
+    not. sources: where the figures come from."""
 
     name: str
     kind: str
     width: int
     queue: int
     window: int
+    refill_cycles: int
     ports: tuple[str, ...]
     costs: dict[str, Cost]
     sources: dict[str, str]
@@ -84,7 +86,7 @@ def read_core(path: Path) -> Core:
         raise ShufflecError(f"{path.name}: neither a cost for {', '.join(sorted(missing))} nor said to be absent")
     if unknown := {name.removesuffix(".q") for name in costs} - known:
         raise ShufflecError(f"{path.name}: instructions.toml has no group {', '.join(sorted(unknown))}")
-    sizes = (table["width"], table.get("queue", 0), table.get("window", 0))
+    sizes = (table["width"], table.get("queue", 0), table.get("window", 0), table["refill_cycles"])
     return Core(table["name"], table["kind"], *sizes, ports, costs, table["sources"])
 
 
