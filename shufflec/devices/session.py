@@ -30,16 +30,36 @@ _open_sessions: weakref.WeakValueDictionary[tuple[str, int], Session] = weakref.
 
 
 @dataclass(frozen=True)
+class Estimate:
+    """What the time of a region adds up from, in nanoseconds, and the events that it rests on.
+
+    compute_ns: the core model's cycles of the blocks that ran. load_miss_ns, store_miss_ns: of accesses that miss L1D.
+    dram_ns: of lines (dram_lines) that are filled from DRAM or written to it.
+    """
+
+    compute_ns: float
+    load_miss_ns: float
+    store_miss_ns: float
+    dram_ns: float
+    l1_load_misses: int
+    l1_store_misses: int
+    dram_lines: int
+
+
+@dataclass(frozen=True)
 class Region:
     """What the board counted between the start and the end of the last timing.
 
     instructions: executed, by class (INSTRUCTION_CLASSES), for all `number` calls of the timing together, plus about
     75 for the timing and 31 a call. total: their sum. simulated_ns: time of the region at the target's clock.
+    estimate: its parts; None on a virtual board without a time model, whose time is instructions at their class's
+    cycles.
     """
 
     instructions: dict[str, int]
     total: int
     simulated_ns: int
+    estimate: Estimate | None
 
 
 class Session:
@@ -98,7 +118,8 @@ class Session:
                 "start it with `shufflec device up --threads N`",
             )
         instructions = {name: int(region["instructions"][name]) for name in INSTRUCTION_CLASSES}
-        return Region(instructions, int(region["total"]), int(region["simulated_ns"]))
+        estimate = Estimate(**region["estimate"]) if region["estimate"] else None
+        return Region(instructions, int(region["total"]), int(region["simulated_ns"]), estimate)
 
     def counters(self) -> dict[str, int] | None:
         """Instructions by class of the last timing's last repeat; None on a server that does not count."""

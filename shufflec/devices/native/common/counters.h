@@ -48,7 +48,7 @@ enum ShufflecEstimateState {
 
 struct ShufflecEstimate {
   uint64_t state;
-  double compute_ns, store_miss_ns, dram_ns; /* the parts of the region's time; they add up to it */
+  double compute_ns, load_miss_ns, store_miss_ns, dram_ns; /* the parts of the region's time; they add up to it */
   uint64_t l1_load_misses, l1_store_misses;  /* accesses, over all threads */
   uint64_t dram_lines;                       /* lines filled from memory, and dirty ones written to it */
   char problem[SHUFFLEC_PROBLEM_BYTES];      /* one line, ends with a zero */

@@ -58,7 +58,9 @@ std::function<void(const std::string&)> end_session;
 // one decides.
 double Nanoseconds(const ShufflecCounters& region) {
   const ShufflecEstimate& estimate = region.estimate;
-  if (estimate.state == SHUFFLEC_ESTIMATED) return estimate.compute_ns + estimate.store_miss_ns + estimate.dram_ns;
+  if (estimate.state == SHUFFLEC_ESTIMATED) {
+    return estimate.compute_ns + estimate.load_miss_ns + estimate.store_miss_ns + estimate.dram_ns;
+  }
   double longest = 0;
   for (const auto& thread : region.instructions) {
     double cycles = 0;
@@ -88,7 +90,7 @@ std::string EstimateJson(const ShufflecEstimate& estimate) {
   if (estimate.state != SHUFFLEC_ESTIMATED) return "null";
   std::ostringstream json;
   json << std::fixed << std::setprecision(3) << "{\"compute_ns\": " << estimate.compute_ns
-       << ", \"store_miss_ns\": " << estimate.store_miss_ns << ", \"dram_ns\": " << estimate.dram_ns
+       << ", \"load_miss_ns\": " << estimate.load_miss_ns << ", \"store_miss_ns\": " << estimate.store_miss_ns << ", \"dram_ns\": " << estimate.dram_ns
        << ", \"l1_load_misses\": " << estimate.l1_load_misses << ", \"l1_store_misses\": " << estimate.l1_store_misses
        << ", \"dram_lines\": " << estimate.dram_lines << "}";
   return json.str();
