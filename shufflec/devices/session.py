@@ -12,7 +12,7 @@ import threading
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +44,11 @@ class Estimate:
     l1_load_misses: int
     l1_store_misses: int
     dram_lines: int
+
+    def without(self, overhead: Estimate) -> Estimate:
+        """Each part less that of an overhead, never below zero."""
+        names = [field.name for field in fields(self)]
+        return Estimate(**{name: max(getattr(self, name) - getattr(overhead, name), 0) for name in names})
 
 
 @dataclass(frozen=True)
@@ -103,6 +108,19 @@ class Session:
         with self.guard(f"time {function}"):
             return list(module.time_evaluator(function, self.cpu, number=number, repeat=repeat)(*arguments).results)
 
+    def time_each(self, module: Any, function: str, empty: str, count: int) -> list[Region]:
+        """Regions of `empty()`, a function that does nothing, then of function(0) ... function(count - 1), on a virtual
+        Pi: each as if it ran right after the one before it, and the whole row before that once more.
+
+        Raises DeviceError on a server that measures: a single call tells nothing there.
+        """
+        ask = self._function("shufflec.time_each")
+        if ask is None:
+            raise DeviceError(f"{self.address}: only a virtual board can time single calls")
+        with self.guard(f"time {function}"):
+            regions = json.loads(ask(module, function, empty, count))
+        return [self._region(region) for region in regions]
+
     def last_region(self) -> Region | None:
         """Counters of the last timing's last repeat; None on a server that does not count.
 
@@ -112,6 +130,9 @@ class Session:
             return None
         with self.guard("read the counters"):
             region = json.loads(self._counters())
+        return self._region(region)
+
+    def _region(self, region: dict[str, Any]) -> Region:
         if not region["exact"]:
             raise DeviceError(
                 f"{self.address}: the virtual Pi was started for one thread and ran several",

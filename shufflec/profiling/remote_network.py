@@ -10,7 +10,7 @@ import tvm
 
 if TYPE_CHECKING:
     from shufflec.backends.bundle import Bundle
-    from shufflec.devices.session import Session
+    from shufflec.devices.session import Region, Session
 
 
 class RemoteNetwork:
@@ -65,6 +65,13 @@ class RemoteNetwork:
         """The same for one layer; call it in order, after set_input."""
         with self.session.guard(f"measure layer {self.bundle.layers[index].name}"):
             return self._milliseconds("layer", min_repeat_ms, index)
+
+    def layer_regions(self) -> list[Region]:
+        """What a virtual board counts in a call that does nothing, then in each layer; call it after set_input.
+
+        Each layer finds in the caches what the one before it left there, as in the second of two inferences.
+        """
+        return self.session.time_each(self.module, "layer", "layer_count", len(self.bundle.layers))
 
     def _milliseconds(self, function: str, min_repeat_ms: int, *arguments: object) -> float:
         evaluator = self.module.time_evaluator(function, self.device, number=1, min_repeat_ms=min_repeat_ms)

@@ -33,6 +33,8 @@ enum ShufflecOperation {
   SHUFFLEC_REGION_START = 1, /* counting starts after this call */
   SHUFFLEC_REGION_STOP = 2,  /* counting stops with this call; ShufflecCounters is written */
   SHUFFLEC_SESSION_START = 3, /* this process serves a client: its caches are followed from here on, empty at first */
+  SHUFFLEC_CACHES_PAUSE = 4,  /* outside of regions the caches are not followed, */
+  SHUFFLEC_CACHES_RESUME = 5, /* until here: for regions that follow each other on the board */
 };
 
 #define SHUFFLEC_MAX_THREADS 16

@@ -70,14 +70,20 @@ double Nanoseconds(const ShufflecCounters& region) {
   return longest * 1e9 / core_cost.clock_hz;
 }
 
+// The region that just ended. Does not return when there is no time to report: the runtime that asks for it has no place
+// for an error.
+const ShufflecCounters& TakeRegion() {
+  last_region = *counters;
+  if (last_region.estimate.state == SHUFFLEC_ESTIMATE_FAILED) end_session(last_region.estimate.problem);
+  return last_region;
+}
+
 class SimulatedTimerNode final : public tvm::runtime::TimerNode {
  public:
   void Start() final { syscall(SHUFFLEC_SYSCALL, SHUFFLEC_REGION_START); }
   void Stop() final {
     syscall(SHUFFLEC_SYSCALL, SHUFFLEC_REGION_STOP);
-    region_ = last_region = *counters;
-    // There is no time to report, and the runtime that asks for it has no place for an error.
-    if (region_.estimate.state == SHUFFLEC_ESTIMATE_FAILED) end_session(region_.estimate.problem);
+    region_ = TakeRegion();
   }
   int64_t SyncAndGetElapsedNanos() final { return std::llround(Nanoseconds(region_)); }
   TVM_FFI_DECLARE_OBJECT_INFO_FINAL("shufflec.SimulatedTimer", SimulatedTimerNode, tvm::runtime::TimerNode);
@@ -96,20 +102,50 @@ std::string EstimateJson(const ShufflecEstimate& estimate) {
   return json.str();
 }
 
-std::string LastRegionJson() {
+std::string RegionJson(const ShufflecCounters& region) {
   std::ostringstream json;
   uint64_t total = 0;
   json << "{\"instructions\": {";
   for (int c = 0; c < SHUFFLEC_CLASSES; c++) {
     uint64_t executed = 0;
-    for (const auto& thread : last_region.instructions) executed += thread[c];
+    for (const auto& thread : region.instructions) executed += thread[c];
     total += executed;
     json << (c ? ", " : "") << '"' << kClassNames[c] << "\": " << executed;
   }
-  json << "}, \"total\": " << total << ", \"simulated_ns\": " << std::llround(Nanoseconds(last_region))
-       << ", \"regions\": " << last_region.regions << ", \"exact\": " << (last_region.exact ? "true" : "false")
-       << ", \"estimate\": " << EstimateJson(last_region.estimate) << "}";
+  json << "}, \"total\": " << total << ", \"simulated_ns\": " << std::llround(Nanoseconds(region))
+       << ", \"regions\": " << region.regions << ", \"exact\": " << (region.exact ? "true" : "false")
+       << ", \"estimate\": " << EstimateJson(region.estimate) << "}";
   return json.str();
+}
+
+ShufflecCounters TimeOnce(const ModuleFunction& function, const ffi::AnyView* arguments, int count) {
+  syscall(SHUFFLEC_SYSCALL, SHUFFLEC_REGION_START);
+  bool good = function.Call(arguments, count);
+  syscall(SHUFFLEC_SYSCALL, SHUFFLEC_REGION_STOP);
+  if (!good) ModuleFunction::ThrowFailure();
+  return TakeRegion();
+}
+
+// Calls function(0), function(1), ... function(count - 1) of a module twice, and times each call of the second round
+// as if nothing ran between them: what a call finds in the caches is what the calls before it left there. The first
+// region is that of a call that does nothing.
+std::string TimeEach(ffi::AnyView module, const std::string& name, const std::string& empty, int64_t count) {
+  ModuleFunction function(module, name), nothing(module, empty);
+  for (int64_t i = 0; i < count; i++) {
+    ffi::AnyView index(i);
+    if (!function.Call(&index, 1)) ModuleFunction::ThrowFailure();
+  }
+  struct Pause {
+    Pause() { syscall(SHUFFLEC_SYSCALL, SHUFFLEC_CACHES_PAUSE); }
+    ~Pause() { syscall(SHUFFLEC_SYSCALL, SHUFFLEC_CACHES_RESUME); }
+  } pause;
+  nothing.Call(nullptr, 0);
+  std::string json = "[" + RegionJson(TimeOnce(nothing, nullptr, 0));
+  for (int64_t i = 0; i < count; i++) {
+    ffi::AnyView index(i);
+    json += ", " + RegionJson(TimeOnce(function, &index, 1));
+  }
+  return json + "]";
 }
 
 }  // namespace
@@ -162,7 +198,11 @@ void RegisterSimulatedTimer(const CoreCost& cost) {
   RegisterGlobal("runtime.timer.cpu", 1, [](const auto&) {
     return ffi::Any(tvm::runtime::Timer(ffi::make_object<SimulatedTimerNode>()));
   });
-  RegisterGlobal("shufflec.counters", 0, [](const auto&) { return ffi::Any(ffi::String(LastRegionJson())); });
+  RegisterGlobal("shufflec.time_each", 4, [](const auto& arguments) {
+    return ffi::Any(ffi::String(TimeEach(arguments[0], arguments[1].template cast<ffi::String>(),
+                                         arguments[2].template cast<ffi::String>(), arguments[3].template cast<int64_t>())));
+  });
+  RegisterGlobal("shufflec.counters", 0, [](const auto&) { return ffi::Any(ffi::String(RegionJson(last_region))); });
 }
 
 }  // namespace shufflec

@@ -22,7 +22,9 @@ struct CoreCost {
 // Maps the counters file and answers whether a counting emulator is there.
 bool OpenCounters(const char* path);
 
-// Overrides `runtime.timer.cpu` (so time_evaluator reports simulated time) and adds `shufflec.counters`, which returns
+// Overrides `runtime.timer.cpu` (so time_evaluator reports simulated time) and adds `shufflec.time_each`, which times calls
+// that follow each other (a module, the name of a function of one number, that of one that does nothing, how many), and
+// `shufflec.counters`, which returns
 // the last timed region as JSON: instructions by class over all threads, their sum, the simulated nanoseconds, and the
 // parts of the estimate where the emulator has a clock. Without a clock the busiest thread's instructions at `cost` decide.
 void RegisterSimulatedTimer(const CoreCost& cost);

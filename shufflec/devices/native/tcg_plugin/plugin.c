@@ -26,7 +26,7 @@ QEMU_PLUGIN_EXPORT int qemu_plugin_version = SHUFFLEC_QEMU_PLUGIN_API;
 static struct ShufflecCounters *shared;
 static int too_many_threads;
 /* Caches are followed while a client is served, so that they are warm when a region starts; misses count inside it. */
-static int serving, in_region;
+static int serving, in_region, paused;
 
 static void on_execute(unsigned vcpu, void *data) {
   if (vcpu < block_table_threads()) ((struct Block *)data)->executions[vcpu]++;
@@ -43,7 +43,7 @@ static void count_executions(struct qemu_plugin_tb *tb, struct Block *block) {
 }
 
 static void on_access(unsigned vcpu, qemu_plugin_meminfo_t access, uint64_t address, void *data) {
-  if (!serving) return;
+  if (!serving || (paused && !in_region)) return;
   struct CacheMisses outside;
   struct CacheMisses *misses = in_region ? &((struct Block *)data)->misses : &outside;
   cache_model_access(vcpu, address, 1u << qemu_plugin_mem_size_shift(access), qemu_plugin_mem_is_store(access), misses);
@@ -107,6 +107,8 @@ static void on_syscall(qemu_plugin_id_t id, unsigned vcpu, int64_t number, uint6
   } else if (operation == SHUFFLEC_SESSION_START) {
     cache_model_clear();
     serving = clock_client_present();
+  } else if (operation == SHUFFLEC_CACHES_PAUSE || operation == SHUFFLEC_CACHES_RESUME) {
+    paused = operation == SHUFFLEC_CACHES_PAUSE;
   }
 }
 
