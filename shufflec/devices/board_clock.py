@@ -16,7 +16,7 @@ from pathlib import Path
 import shufflec
 from shufflec.devices.process_state import last_line
 from shufflec.errors import DeviceError
-from shufflec.targets.target import Target
+from shufflec.targets.target import Target, TimeModel
 
 MODULE = "shufflec.profiling.clock"
 SOCKET, LOG = "clock.socket", "clock.log"
@@ -24,15 +24,14 @@ START_TIMEOUT_S = 120.0  # its first start compiles the core models' inner loop
 _READY = "ready"
 
 
-def start_clock(target: Target, folder: Path) -> tuple[subprocess.Popen, socket.socket]:
-    """Starts the clock of a target that has a time model, in a virtual board's folder.
+def start_clock(target: Target, model: TimeModel, folder: Path) -> tuple[subprocess.Popen, socket.socket]:
+    """Starts the clock of a target with its time model, in a virtual board's folder.
 
     Returns it and its lifeline: the clock ends when every copy of that socket is closed, so give it to the emulator.
     """
-    assert target.time is not None
     command = [sys.executable, "-m", MODULE, "--socket", SOCKET, "--core", target.core]
-    command += ["--clock-hz", str(target.clock_hz), "--scale", repr(target.time.scale)]
-    command += ["--store-miss-ns", repr(target.time.store_miss_ns), "--dram-line-ns", repr(target.time.dram_line_ns)]
+    command += ["--clock-hz", str(target.clock_hz), "--scale", repr(model.scale)]
+    command += ["--store-miss-ns", repr(model.store_miss_ns), "--dram-line-ns", repr(model.dram_line_ns)]
     ours, its = socket.socketpair()
     ours.shutdown(socket.SHUT_RD)  # whoever reads from it finds its end, as from /dev/null
     # It runs in the board's folder, from where a checkout's package would not be found.
@@ -40,7 +39,13 @@ def start_clock(target: Target, folder: Path) -> tuple[subprocess.Popen, socket.
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))}
     with its, open(folder / LOG, "wb") as log:
         process = subprocess.Popen(
-            command, cwd=folder, env=environment, stdin=its, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
+            command,
+            cwd=folder,
+            env=environment,
+            stdin=its,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
         )
     return process, ours
 

@@ -97,7 +97,7 @@ def _launch(
         log = stack.enter_context(open(folder / "server.log", "wb"))
         clock, lifeline = None, None
         if target.time:
-            clock, lifeline = board_clock.start_clock(target, folder)
+            clock, lifeline = board_clock.start_clock(target, target.time, folder)
             stack.enter_context(lifeline)
         process = subprocess.Popen(
             command,

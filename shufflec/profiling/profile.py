@@ -152,7 +152,8 @@ def _one_round(network: RemoteNetwork, x: np.ndarray, simulated: bool, advance: 
     network.set_input(x)
     if simulated:
         nothing, *layers = [
-            Figure(1e-6 * region.simulated_ns, region.instructions, region.estimate) for region in network.layer_regions()
+            Figure(1e-6 * region.simulated_ns, region.instructions, region.estimate)
+            for region in network.layer_regions()
         ]
         advance(1 + len(layers))
         return [whole, *[layer.without(nothing) for layer in layers]]

@@ -22,46 +22,57 @@ _DIGITS = 3  # of a nanosecond: keeps the last bits of a sum out of the report
 
 @dataclass(frozen=True)
 class Board:
-    """What time depends on. refill_cycles: of an L1 load miss, from the core model. clock_hz: of the core."""
+    """What time depends on. refill_cycles: of an L1 load miss, and overlap: the share of the shorter of core and memory
+    time that the longer one hides in each block, both from the core model. clock_hz: of the core."""
 
     clock_hz: float
     refill_cycles: float
     time: TimeModel
+    overlap: float = 0.0
 
 
-def region_time(board: Board, runs: Sequence[BlockRun], block_cycles: Callable[[list[bytes]], list[BlockEstimate]]) -> Estimate:
+def region_time(
+    board: Board, runs: Sequence[BlockRun], block_cycles: Callable[[list[bytes]], list[BlockEstimate]]
+) -> Estimate:
     """The estimate for a region, the same whatever the order of `runs`. block_cycles: of each block, on this core.
 
-    Several threads run side by side: the busiest one's cycles count, and they slow each other's memory down.
+    With one thread it is profiling/cores/timing.py's. Several threads run side by side: the busiest one's cycles count,
+    and they slow each other's memory down.
     Raises UnsupportedModelError when unknown instructions take more than MAX_UNKNOWN of the cycles.
     """
-    estimates = block_cycles([run.code for run in runs])
-    pairs = list(zip(runs, estimates, strict=True))
+    pairs = list(zip(runs, block_cycles([run.code for run in runs]), strict=True))
     threads = max((len(run.executions) for run in runs), default=1)
     by_thread = [fsum(run.executions[t] * one.cycles for run, one in pairs) for t in range(threads)]
-    busiest, total = max(by_thread), fsum(by_thread)
+    total = fsum(by_thread)
     _refuse_unknown(pairs, total)
-    load_misses = sum(run.l1_load_misses for run in runs)
-    store_misses = sum(run.l1_store_misses for run in runs)
-    dram_lines = sum(run.dram_lines for run in runs)
-    side_by_side = total / busiest if busiest else 1.0
+    busiest = max(range(threads), key=by_thread.__getitem__)
+    side_by_side = total / by_thread[busiest] if total else 1.0
+    parts = [_block_time(board, run, run.executions[busiest] * one.cycles, side_by_side) for run, one in pairs]
+    times = [round(fsum(part), _DIGITS) for part in zip(*parts, strict=True)] or [0.0] * 4
+    return Estimate(
+        *times,
+        sum(run.l1_load_misses for run in runs),
+        sum(run.l1_store_misses for run in runs),
+        sum(run.dram_lines for run in runs),
+    )
+
+
+def _block_time(board: Board, run: BlockRun, cycles: float, side_by_side: float) -> tuple[float, float, float, float]:
+    """Nanoseconds of a block's executions: compute, load misses, store misses, DRAM. side_by_side: threads at work."""
     memory = 1 + _MEMORY_SLOWDOWN * (side_by_side - 1) / (_AT_THREADS - 1)
     cycle_ns = board.time.scale * 1e9 / board.clock_hz
-    return Estimate(
-        round(cycle_ns * busiest, _DIGITS),
-        round(cycle_ns * board.refill_cycles * load_misses / side_by_side, _DIGITS),
-        round(board.time.store_miss_ns * store_misses * memory, _DIGITS),
-        round(board.time.dram_line_ns * dram_lines * memory, _DIGITS),
-        load_misses,
-        store_misses,
-        dram_lines,
-    )
+    compute = cycle_ns * cycles
+    load = cycle_ns * board.refill_cycles * run.l1_load_misses / side_by_side
+    store = board.time.store_miss_ns * run.l1_store_misses * memory
+    dram = board.time.dram_line_ns * run.dram_lines * memory
+    shown = 1 - board.overlap
+    if compute + load >= store + dram:
+        return compute, load, shown * store, shown * dram
+    return shown * compute, shown * load, store, dram
 
 
 def _refuse_unknown(pairs: list[tuple[BlockRun, BlockEstimate]], total: float) -> None:
     unknown = fsum(sum(run.executions) * one.cycles * one.unknown / one.instructions for run, one in pairs)
     if unknown > max(MAX_UNKNOWN * total, _NEGLIGIBLE_CYCLES):
-        raise UnsupportedModelError(
-            f"no time: instructions that the core model does not know take {100 * unknown / total:.1f} % of the cycles, "
-            f"more than {100 * MAX_UNKNOWN:g} %"
-        )
+        share = f"{100 * unknown / total:.1f} % of the cycles, more than {100 * MAX_UNKNOWN:g} %"
+        raise UnsupportedModelError(f"no time: instructions that the core model does not know take {share}")

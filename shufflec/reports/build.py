@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from shufflec.backends.bundle import REPORT_HTML, REPORT_JSON, Bundle
 from shufflec.backends.manifest import Accuracy as ManifestAccuracy
-from shufflec.models.complexity import complexity
 from shufflec.devices.session import Estimate as RegionEstimate
+from shufflec.models.complexity import complexity
 from shufflec.profiling.profile import MIN_MS, Profile
 from shufflec.reports import html
 from shufflec.reports.schema import (
@@ -149,8 +149,8 @@ def _method(target: Target, profile: Profile) -> str:
         threads = "" if profile.threads == 1 else f" in all {profile.threads} threads, with their waiting, which varies"
         return (
             f"instructions counted in an emulated {target.core}{threads}: each at its class's cycles for that core, "
-            f"at {target.clock_hz / 1e9:g} GHz; caches and dependencies are not modelled, as there is no time model of this board; "
-            "the call itself is taken off"
+            f"at {target.clock_hz / 1e9:g} GHz; caches and dependencies are not modelled, as there is no time model of "
+            "this board; the call itself is taken off"
         )
     return (
         f"the device's clock, median of {profile.repeats} rounds, each the mean over at least {MIN_MS} ms of runs of "

@@ -96,7 +96,11 @@ class Estimate:
 class Cost:
     """Cost of one inference of the whole network."""
 
-    kind: Annotated[CostKind, "measured: a clock on real hardware; estimated: core and cache models of the board; simulated: instructions at fixed cycles"]
+    kind: Annotated[
+        CostKind,
+        "measured: a clock on real hardware; estimated: by models of the board's core and caches; "
+        "simulated: instructions at fixed cycles",
+    ]
     device: Annotated[str, "the device that ran it"]
     method: Annotated[str, "how the milliseconds were obtained, in words"]
     threads: Annotated[int, "threads of the device's pool"]

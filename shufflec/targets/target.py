@@ -191,7 +191,9 @@ class _Reader:
                 bool(self._get(f"{key}.shared", False)),
             )
             if cache.sets * cache.ways * cache.line_bytes != cache.size_bytes or cache.sets & (cache.sets - 1):
-                raise self._fail(key, "size / (ways * line) must be a power of two, which no cache with these figures has")
+                raise self._fail(
+                    key, "size / (ways * line) must be a power of two, which no cache with these figures has"
+                )
             found[level] = cache
         return found
 
