@@ -98,7 +98,7 @@ def test_profile_takes_the_newest_bundle_and_writes_both_reports(capsys, rasp4_b
     assert [Path(file).name for file in result["files"]] == ["report.json", "report.html"]
     report = read_report(tmp_path / "report.json")
     assert json.loads(report.to_json()) == result["report"]
-    assert report.cost.kind == "simulated"
+    assert report.cost.kind == "estimated"
     assert "<!doctype html>" in (tmp_path / "report.html").read_text(encoding="utf-8")
 
 

@@ -41,7 +41,9 @@ def run(library):
     def run(*trace, thread=0):
         misses = Misses()
         for step in trace:
-            address, size, store, by = (int(step[1:]) * LINE, 8, step[0] == "w", thread) if isinstance(step, str) else step
+            address, size, store, by = (
+                (int(step[1:]) * LINE, 8, step[0] == "w", thread) if isinstance(step, str) else step
+            )
             library.cache_model_access(by, ctypes.c_uint64(address), size, int(store), ctypes.byref(misses))
         return misses.l1_loads, misses.l1_stores, misses.dram_fills, misses.dram_writes
 

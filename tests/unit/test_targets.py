@@ -23,6 +23,12 @@ def test_cache_geometry_of_the_pi_4():
     assert (caches["l2"].sets, caches["l2"].ways) == (1024, 16)
 
 
+def test_boards_with_published_timings_have_a_time_model():
+    calibrated = [name for name in target_names() if load_target(name).time]
+    assert calibrated == ["rasp3", "rasp4", "rasp5", "zero2w"]
+    assert load_target("rasp4").time.uncertainty_percent == 10
+
+
 def test_only_the_pi_5_uses_dot_products():
     assert [n for n in target_names() if load_target(n).isa == "dotprod"] == ["rasp5"]
 
@@ -51,6 +57,17 @@ def test_a_name_cannot_reach_other_files(name):
         ('family = "linux"', 'family = "linux"\nfoo = 1', "foo: unknown key"),
         ('family = "linux"', 'family = "linux', "is not valid TOML"),
         ("cores = 4", "cores = true", "core.cores: expected an integer"),
+        ("scale = 1.054", "scale = 0", "time.scale: expected a number from 0.1 to 10, found 0"),
+        ("scale = 1.054", "scale = nan", "time.scale: expected a number"),
+        ("scale = 1.054", "", "time.scale: is missing"),
+        ("scale = 1.054", "scale = 1.0\nspeed = 2", "time: expected a table of scale, store_miss_ns, dram_line_ns"),
+        ("store_miss_ns = 27.9", "store_miss_ns = -1", "time.store_miss_ns: expected a number from 0 to 1000"),
+        ("dram_line_ns = 1.7", "dram_line_ns = true", "time.dram_line_ns: expected a number"),
+        ("uncertainty_percent = 10", "uncertainty_percent = 0", "time.uncertainty_percent: expected a number from 1"),
+        ("time = ", "other = ", "sources.time: is missing"),
+        ("[caches.l1d]", "[caches.l3]", "time: needs caches.l1d"),
+        ("line_bytes = 64", "line_bytes = 32", "time: needs caches.l1d, and the same line_bytes in every level"),
+        ("ways = 2", "ways = 2\nshared = true", "caches.l1d.shared: "),
     ],
 )
 def test_a_wrong_key_is_named(tmp_path, old, new, message):
