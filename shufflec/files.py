@@ -23,9 +23,13 @@ def write_errors(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise NoSpaceError(f"{path}: the disk is full", "free some space or choose another place with -o") from error
+            raise NoSpaceError(
+                f"{path}: the disk is full", "free some space or choose another place with -o"
+            ) from error
         if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST, errno.EISDIR):
-            raise NoSpaceError(f"{path}: cannot be written: {error.strerror}", "choose another place with -o") from error
+            raise NoSpaceError(
+                f"{path}: cannot be written: {error.strerror}", "choose another place with -o"
+            ) from error
         raise
 
 

@@ -39,7 +39,7 @@ def peers(
 
     ncnn, ONNX Runtime and MNN come from their arm64 packages, run by an arm64 Python under emulation; the first use
     downloads them (100 MB). All engines get the same network with the same random weights and run on 1 thread.
-    Takes about ten minutes.
+    Takes ten to twenty minutes.
 
     Examples:
 

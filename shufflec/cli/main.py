@@ -117,7 +117,9 @@ def main() -> None:
     except Exception as error:
         if os.environ.get("SHUFFLEC_DEBUG"):
             raise
-        _report(f"internal error: {type(error).__name__}: {error}", "run it again with `shufflec --debug ...` and report it")
+        _report(
+            f"internal error: {type(error).__name__}: {error}", "run it again with `shufflec --debug ...` and report it"
+        )
         code = ExitCode.INTERNAL
     sys.exit(int(code))
 

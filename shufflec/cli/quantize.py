@@ -120,7 +120,7 @@ def _show(output: Path, prepared: PreparedModel, loss: AccuracyLoss | None, json
     for note in prepared.notes:
         notes.print(note, markup=False)
     console = stdout_console()
-    if quantization:
+    if prepared.float_model is not None:
         console.print(f"Quantized with {quantization['images']} images of {quantization['data']}.", markup=False)
     else:
         console.print("The model was quantized already; its form was checked.")

@@ -11,7 +11,7 @@ import onnx
 from shufflec.data.datasets import Dataset, check_classes
 from shufflec.data.preprocessing import Preprocessing
 from shufflec.quantize.model_info import read_model_info
-from shufflec.quantize.runtime import open_session
+from shufflec.quantize.runtime import open_session, runtime_errors
 from shufflec.training.evaluate import Metrics, evaluate
 
 _BATCH = 32
@@ -46,7 +46,8 @@ def predictor(model: onnx.ModelProto) -> Callable[[np.ndarray], np.ndarray]:
 
     def predict(images: np.ndarray) -> np.ndarray:
         images = np.ascontiguousarray(images, np.float32)
-        return np.concatenate([session.run(None, {name: images[i : i + 1]})[0] for i in range(len(images))])
+        with runtime_errors():
+            return np.concatenate([session.run(None, {name: images[i : i + 1]})[0] for i in range(len(images))])
 
     return predict
 

@@ -14,10 +14,10 @@ from collections import Counter
 
 import numpy as np
 import onnx
-from onnx import TensorProto, helper
+from onnx import helper
 
 from shufflec.quantize.onnx_graph import GraphEditor
-from shufflec.quantize.runtime import open_session
+from shufflec.quantize.runtime import open_session, runtime_errors, watch
 
 MAX_IMAGES = 64
 _LAYERS = ("Conv", "Gemm")
@@ -110,22 +110,15 @@ def _run(
     graph = helper.make_graph(island.nodes, "island", inputs, results, constants)
     session = open_session(helper.make_model(graph, opset_imports=model.opset_import, ir_version=model.ir_version))
     count = len(live[island.inputs[0]])
-    return [session.run(outputs, {name: live[name][index] for name in island.inputs}) for index in range(count)]
+    with runtime_errors():
+        return [session.run(outputs, {name: live[name][index] for name in island.inputs}) for index in range(count)]
 
 
 def _float_means(model: onnx.ModelProto, names: list[str], images: list[np.ndarray]) -> dict[str, np.ndarray]:
     """Mean of each channel of the float model's tensors `names`, over images and positions."""
     made = {output for node in model.graph.node for output in node.output}
     names = [name for name in names if name in made]
-    watched = onnx.ModelProto()
-    watched.CopyFrom(model)
-    existing = {output.name for output in watched.graph.output}
-    for name in names:
-        if name not in existing:
-            watched.graph.output.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, None))
-    session = open_session(watched)
-    input_name = model.graph.input[0].name
-    means = _means(session.run(names, {input_name: image}) for image in images)
+    means = _means(watch(model, names, images))
     return dict(zip(names, means, strict=True))
 
 

@@ -15,7 +15,7 @@ from shufflec.quantize.inspect import load_onnx, model_kind
 
 # What decides the result beside the model and the images: the packages that compute it and our rewrites.
 _PACKAGES = ("nncf", "numpy", "onnx", "onnxruntime")
-_SOURCES = ("bias_correction.py", "islands.py", "onnx_graph.py", "ptq.py", "runtime.py", "weights.py")
+_SOURCES = ("bias_correction.py", "equalize.py", "islands.py", "onnx_graph.py", "ptq.py", "runtime.py", "weights.py")
 
 
 def cache_key(float_model: onnx.ModelProto, calibration: Calibration) -> str:

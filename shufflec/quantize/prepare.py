@@ -8,7 +8,7 @@ QDQ ONNX     -> checked, taken as it is
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -17,7 +17,7 @@ import onnx
 from shufflec.data.datasets import open_dataset
 from shufflec.data.preprocessing import Preprocessing, variant_preprocessing
 from shufflec.errors import InputFileError, OptionError, UnsupportedModelError
-from shufflec.models.architecture import Architecture
+from shufflec.models.architecture import INPUT_RANGE, Architecture
 from shufflec.models.checkpoint import Checkpoint, load_checkpoint
 from shufflec.quantize.cache import cache_key, load_cached, store_cached
 from shufflec.quantize.calibration import (
@@ -32,7 +32,7 @@ from shufflec.quantize.inspect import class_count, input_shape, load_onnx, model
 from shufflec.quantize.islands import check_islands, check_operators
 from shufflec.quantize.model_info import read_model_info, write_model_info
 from shufflec.quantize.ptq import quantize_model, quantizer_version
-from shufflec.quantize.runtime import open_session
+from shufflec.quantize.runtime import run_once
 
 Progress = Callable[[int, int], None]
 Overrides = Mapping[str, object]
@@ -95,7 +95,8 @@ def prepare_model(
     else:
         float_model = load_float(source)
     calibration, info, notes = _calibration(float_model, data, samples)
-    model, cached = _quantize(float_model.model, info, calibration, progress, use_cache)
+    with nullcontext() if isinstance(source, Checkpoint) else _about(Path(source)):
+        model, cached = _quantize(float_model.model, info, calibration, progress, use_cache)
     return PreparedModel(model, read_model_info(model), float_model.model, float_model.notes + notes, cached)
 
 
@@ -125,8 +126,8 @@ def _take_float(path: Path, model: onnx.ModelProto, overrides: Overrides | None)
         # Our own export has the form already, and node names that reports rely on.
         model = model if ours else standardize(model)
         check_operators(model)
-        open_session(model)  # finds shapes that do not fit
         info, notes = _complete_info(model, overrides)
+        run_once(model)  # finds shapes that do not fit
     write_model_info(model, info)
     return FloatModel(model, info, notes)
 
@@ -136,7 +137,7 @@ def _take_quantized(path: Path, model: onnx.ModelProto, overrides: Overrides | N
         info, notes = _complete_info(model, overrides)
         set_batch_to_one(model)
         check_islands(model)
-        open_session(model)  # finds shapes that do not fit
+        run_once(model)  # finds shapes that do not fit
     write_model_info(model, info)
     return PreparedModel(model, info, None, notes)
 
@@ -156,6 +157,8 @@ def _complete_info(model: onnx.ModelProto, overrides: Overrides | None) -> tuple
     if not all(shape[1:]):
         raise UnsupportedModelError("the input leaves its height or width open", "export the model for one input size")
     size = (shape[2], shape[3])
+    if max(size) > INPUT_RANGE[1]:
+        raise UnsupportedModelError(f"the input is {size[0]}x{size[1]}, expected at most {INPUT_RANGE[1]} on a side")
     info = read_model_info(model)
     notes = []
     if not info:

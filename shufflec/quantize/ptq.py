@@ -1,6 +1,7 @@
 """Post-training quantization: float ONNX in, QDQ ONNX of integer islands out.
 
-NNCF places the quantizers and measures ranges, weights.py sets the weights' scales, islands.py moves quantizers to
+equalize.py evens out the channels behind depthwise convolutions, NNCF places the quantizers and measures ranges,
+weights.py sets the weights' scales, islands.py moves quantizers to
 where integer arithmetic needs them, bias_correction.py takes out what rounding shifted.
 
 What the result looks like, for groups 1, 2, 3, 4, 8 and the three variants. All zero points are 0; weights are int8 in
@@ -35,6 +36,7 @@ import onnx
 
 from shufflec.errors import OptionError, UnsupportedModelError
 from shufflec.quantize.bias_correction import correct_biases
+from shufflec.quantize.equalize import equalize
 from shufflec.quantize.islands import make_islands
 from shufflec.quantize.runtime import runtime_errors
 from shufflec.quantize.weights import requantize_weights
@@ -63,10 +65,12 @@ def quantize_model(
 
     model = onnx.ModelProto()
     model.CopyFrom(float_model)
+    equalize(model, images)
     quantized = _run_nncf(model, graph_input.name, images, progress)
-    requantize_weights(quantized, float_model)
+    requantize_weights(quantized, model)
     make_islands(quantized)
-    correct_biases(quantized, float_model, images)
+    correct_biases(quantized, model, images)
+    del quantized.graph.value_info[:]  # shapes of tensors, some of which are gone
     del quantized.metadata_props[:]
     quantized.metadata_props.extend(float_model.metadata_props)
     onnx.checker.check_model(quantized, full_check=True)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
 import onnx
 import onnxruntime
+from onnx import TensorProto, helper
 from onnxruntime.capi import onnxruntime_pybind11_state as states
 
 from shufflec.errors import UnsupportedModelError
@@ -44,6 +46,30 @@ def open_session(model: onnx.ModelProto, optimized: Path | None = None) -> onnxr
         options.optimized_model_filepath = str(optimized)
     with runtime_errors():
         return onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+
+
+def run_once(model: onnx.ModelProto) -> None:
+    """Runs a model on a black image. Raises UnsupportedModelError when its shapes do not fit together."""
+    session = open_session(model)
+    image = session.get_inputs()[0]
+    with runtime_errors():
+        session.run(None, {image.name: np.zeros(image.shape, np.float32)})
+
+
+def watch(model: onnx.ModelProto, names: list[str], images: Iterable[np.ndarray]) -> Iterator[list[np.ndarray]]:
+    """Runs a float model on each image, [1, 3, H, W], and yields its tensors `names`."""
+    watched = onnx.ModelProto()
+    watched.CopyFrom(model)
+    existing = {output.name for output in model.graph.output}
+    watched.graph.output.extend(
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in names if name not in existing
+    )
+    session = open_session(watched)
+    input_name = model.graph.input[0].name
+    for image in images:
+        with runtime_errors():
+            tensors = session.run(names, {input_name: image})
+        yield tensors
 
 
 @contextmanager

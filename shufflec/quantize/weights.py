@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 import onnx
 
-from shufflec.quantize.onnx_graph import GraphEditor
+from shufflec.quantize.onnx_graph import GraphEditor, attribute
 
 LEVELS = 127  # symmetric: -128 is not used, so that two products of int8 fit 16 bits
 _SMALLEST = 2.0**-12  # of the layer's largest scale: a floor for channels that are all zero
@@ -33,7 +33,7 @@ def requantize_weights(quantized: onnx.ModelProto, float_model: onnx.ModelProto)
         scale = editor.constant(dequantize.input[1])
         if weight is None or scale is None or scale.ndim != 1:
             continue
-        axis = next((item.i for item in dequantize.attribute if item.name == "axis"), 1) % weight.ndim
+        axis = attribute(dequantize, "axis", 1) % weight.ndim
         values, scale = quantize_weight(weight, axis)
         editor.set_initializer(dequantize.input[0], values)
         editor.set_initializer(dequantize.input[1], scale)

@@ -73,7 +73,19 @@ def test_every_command_has_help_with_an_example():
     result = subprocess.run(
         [sys.executable, "-m", "shufflec.cli.main", "--help"], capture_output=True, text=True, timeout=60, check=True
     )
-    commands = ["compile", "run", "profile", "eval", "train", "quantize", "models", "targets", "device", "doctor", "bench"]
+    commands = [
+        "compile",
+        "run",
+        "profile",
+        "eval",
+        "train",
+        "quantize",
+        "models",
+        "targets",
+        "device",
+        "doctor",
+        "bench",
+    ]
     for command in commands:
         assert command in result.stdout
     for command in commands:

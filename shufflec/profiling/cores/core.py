@@ -22,7 +22,8 @@ class Cost:
     choices: sets of ports (bit masks); one set is taken, all of its ports. operations: places in the decoders.
     occupancy: how long the ports are held. latency: to the first result. stagger: from one loaded register to the next.
     accumulate: to an accumulator of the same group (0: as `latency`). each: operations and occupancy count for every
-    register moved. reserved: ports taken once more `reserved_after` cycles after issue.
+    register moved. early: cycles before issue at which the operands must be there (addresses: see Core).
+    reserved: ports taken once more `reserved_after` cycles after issue.
     """
 
     choices: tuple[int, ...]
@@ -32,22 +33,30 @@ class Cost:
     stagger: int = 0
     accumulate: int = 0
     each: bool = False
+    early: int = 0
     reserved: int = 0
     reserved_after: int = 0
 
 
 @dataclass(frozen=True)
 class Core:
-    """name, kind: see KINDS. width: places in the decoders a cycle. queue: entries before a port, window: operations in
-    flight (both 0 in order). refill_cycles: what an L1 load miss costs beside them, prefetched or
-    not. sources: where the figures come from."""
+    """A core.
+
+    kind: see KINDS. width: places in the decoders a cycle. queue: entries before a port, window: operations in flight
+    (both 0 in order). address_early: cycles before issue at which an address must be there. update_latency: cycles to a
+    base register that an address updates. refill_cycles: what an L1 load miss costs beside the block's cycles. overlap:
+    share of the shorter of core and memory time that the longer hides. sources: of the figures.
+    """
 
     name: str
     kind: str
     width: int
     queue: int
     window: int
+    address_early: int
+    update_latency: int
     refill_cycles: int
+    overlap: float
     ports: tuple[str, ...]
     costs: dict[str, Cost]
     sources: dict[str, str]
@@ -86,8 +95,9 @@ def read_core(path: Path) -> Core:
         raise ShufflecError(f"{path.name}: neither a cost for {', '.join(sorted(missing))} nor said to be absent")
     if unknown := {name.removesuffix(".q") for name in costs} - known:
         raise ShufflecError(f"{path.name}: instructions.toml has no group {', '.join(sorted(unknown))}")
-    sizes = (table["width"], table.get("queue", 0), table.get("window", 0), table["refill_cycles"])
-    return Core(table["name"], table["kind"], *sizes, ports, costs, table["sources"])
+    sizes = (table["width"], table.get("queue", 0), table.get("window", 0))
+    memory = (table.get("address_early", 0), table["update_latency"], table["refill_cycles"], table["overlap"])
+    return Core(table["name"], table["kind"], *sizes, *memory, ports, costs, table["sources"])
 
 
 def _cost(path: Path, name: str, entry: dict[str, object], ports: tuple[str, ...]) -> Cost:

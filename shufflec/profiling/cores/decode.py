@@ -27,7 +27,7 @@ class Instruction:
 
     group: None for an instruction that the table does not know. wide: works on 128-bit vectors.
     registers: SIMD registers that a load or store moves. accumulator: read late, or None. base: written by an address
-    update, or None. ends_block: an unconditional or conditional branch.
+    update, or None. addresses: those of `reads` that form an address. branches: an unconditional or conditional branch.
     """
 
     text: str
@@ -38,6 +38,7 @@ class Instruction:
     writes: tuple[int, ...]
     accumulator: int | None
     base: int | None
+    addresses: frozenset[int]
     branches: bool
 
 
@@ -60,7 +61,7 @@ def decode_word(word: bytes) -> Instruction:
     """Decodes 4 bytes (little endian). A word that is no instruction gives one without a group."""
     found = next(_disassembler().disasm(word, 0, 1), None)
     if found is None:
-        return Instruction(f".word 0x{word[::-1].hex()}", None, False, 0, (), (), None, None, False)
+        return Instruction(f".word 0x{word[::-1].hex()}", None, False, 0, (), (), None, None, frozenset(), False)
     lane = any(operand.vector_index >= 0 for operand in found.operands) and found.mnemonic[:3] in _STRUCTURES
     operands = [_operand(found, operand, lane) for operand in found.operands]
     kinds = "".join(operand.kind + operand.suffix for operand in operands)
@@ -69,14 +70,15 @@ def decode_word(word: bytes) -> Instruction:
     moved = [operand for operand in operands if operand.kind in "bhsdqVve"]
     wide = bool(moved) and moved[0].kind in "qV"
     if group is None:
-        return Instruction(text, None, wide, 0, (), (), None, None, False)
+        return Instruction(text, None, wide, 0, (), (), None, None, frozenset(), False)
     memory = next((i for i, operand in enumerate(operands) if operand.kind == "m"), None)
     base = operands[memory].registers[0] if memory is not None and found.writeback else None
+    addresses = frozenset(operands[memory].registers if memory is not None else ())
     reads, writes, accumulator = _uses(group, operands, memory)
     branches = group.name in ("branch", "conditional_branch", "call")
     if group.name == "call":
         writes += (30,)
-    return Instruction(text, group, wide, max(1, len(moved)), reads, writes, accumulator, base, branches)
+    return Instruction(text, group, wide, max(1, len(moved)), reads, writes, accumulator, base, addresses, branches)
 
 
 def decode_block(block: bytes) -> list[Instruction]:

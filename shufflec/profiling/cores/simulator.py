@@ -43,7 +43,9 @@ class _Operation(ctypes.Structure):
         *((name, ctypes.c_uint8) for name in ("stagger", "accumulate", "group", "read_count", "write_count")),
         *((name, ctypes.c_int8) for name in ("accumulator", "base")),
         ("ends_fetch", ctypes.c_uint8),
+        ("update_latency", ctypes.c_uint8),
         ("reads", ctypes.c_int8 * MAX_READS),
+        ("early", ctypes.c_uint8 * MAX_READS),
         ("writes", ctypes.c_int8 * MAX_WRITES),
     ]
 
@@ -94,7 +96,7 @@ def library() -> ctypes.CDLL:
 def simulate(core: Core, instructions: list[Instruction]) -> Simulation:
     """Repeats a block (not empty) on `core`. An unknown instruction takes a place in the decoders and one cycle."""
     count = len(instructions)
-    packed = b"".join(_operation(core.cost(one), one) for one in instructions)
+    packed = b"".join(_operation(core.cost(one), core.address_early, core.update_latency, one) for one in instructions)
     operations = (_Operation * count).from_buffer_copy(packed)
     machine = _Core(core.kind == "out-of-order", core.width, core.queue, core.window, len(core.ports))
     repetitions = max(_REPETITIONS, -(-_INSTRUCTIONS // count))
@@ -107,7 +109,7 @@ def simulate(core: Core, instructions: list[Instruction]) -> Simulation:
 
 
 @lru_cache(maxsize=100_000)
-def _operation(cost: Cost | None, instruction: Instruction) -> bytes:
+def _operation(cost: Cost | None, address_early: int, update_latency: int, instruction: Instruction) -> bytes:
     """struct Operation of an instruction; blocks share most of theirs."""
     known = cost is not None and instruction.group is not None
     cost = cost or _UNKNOWN
@@ -125,11 +127,14 @@ def _operation(cost: Cost | None, instruction: Instruction) -> bytes:
         accumulator=_NONE if instruction.accumulator is None else instruction.accumulator,
         base=_NONE if instruction.base is None else instruction.base,
         ends_fetch=instruction.branches,
+        update_latency=update_latency,
     )
     operation.choices[: len(cost.choices)] = cost.choices
     operation.read_count = min(len(instruction.reads), MAX_READS)
     operation.write_count = min(len(instruction.writes), MAX_WRITES)
     operation.reads[: operation.read_count] = instruction.reads[:MAX_READS]
+    early = [address_early if one in instruction.addresses else cost.early for one in instruction.reads[:MAX_READS]]
+    operation.early[: operation.read_count] = early
     operation.writes[: operation.write_count] = instruction.writes[:MAX_WRITES]
     return bytes(operation)
 

@@ -1,10 +1,14 @@
 """Milliseconds from block cycles and cache misses, and the fit of a board's three parameters to measured times.
 
-    milliseconds = scale x (block cycles + refill x L1 load misses) / clock
-                   + store_miss_ns x L1 store misses + dram_line_ns x DRAM lines
+Of each block, over all its executions:
 
-`refill` belongs to the core (data/<core>.toml), the three parameters to the board. A DRAM line is a fill of the last
-cache or a dirty line that leaves it. The two memory terms trade off against each other: they are fitted, not physical.
+    core = scale x (block cycles + refill x L1 load misses) / clock
+    memory = store_miss_ns x L1 store misses + dram_line_ns x DRAM lines
+    milliseconds = core + memory - overlap x the smaller of the two
+
+`refill` and `overlap` belong to the core (data/<core>.toml), the three parameters to the board. A DRAM line is a fill
+of the last cache or a dirty line that leaves it. The two memory terms trade off against each other: they are fitted,
+not physical.
 """
 
 from __future__ import annotations
@@ -24,16 +28,6 @@ _CLOSE = 0.02  # relative errors below this weigh alike: the published times are
 
 
 @dataclass(frozen=True)
-class Counts:
-    """What a run did: cycles of its blocks by `block_cycles`, cache misses and DRAM lines."""
-
-    block_cycles: float
-    l1_load_misses: int
-    l1_store_misses: int
-    dram_lines: int
-
-
-@dataclass(frozen=True)
 class TimeParameters:
     """scale: of the core's cycles, 1 for a perfect model. Nanoseconds a miss and a line."""
 
@@ -44,12 +38,12 @@ class TimeParameters:
 
 @dataclass(frozen=True)
 class Sample:
-    """A run with its measured time. family: runs alike, left out together."""
+    """A run with its measured time. family: runs alike, left out together. counts: see `estimate_ms`."""
 
     name: str
     family: str
     milliseconds: float
-    counts: Counts
+    counts: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -62,14 +56,20 @@ class ErrorSummary:
     count: int
 
 
-def estimate_ms(core: Core, clock_hz: float, counts: Counts, parameters: TimeParameters) -> float:
-    """Milliseconds of a run on one thread."""
-    values = (parameters.scale, parameters.store_miss_ns, parameters.dram_line_ns)
-    return float(np.dot(_terms(core, clock_hz, counts), values))
+def estimate_ms(core: Core, clock_hz: float, counts: np.ndarray, parameters: TimeParameters) -> float:
+    """Milliseconds of a run on one thread.
+
+    counts: float [blocks, 4]: cycles by `block_cycles`, L1 load misses, L1 store misses and DRAM lines of each block,
+    all its executions together.
+    """
+    values = _values(parameters)
+    return float(_terms(core, clock_hz, counts, values) @ values)
 
 
 def fit(core: Core, clock_hz: float, samples: list[Sample]) -> TimeParameters:
     """The non-negative parameters with about the smallest sum of relative errors (least squares, reweighted).
+
+    With overlap, what hides what follows from the parameters of the round before.
 
     Raises OptionError for fewer samples than parameters or a time that is not positive.
     """
@@ -77,10 +77,10 @@ def fit(core: Core, clock_hz: float, samples: list[Sample]) -> TimeParameters:
         raise OptionError("samples", len(samples), f"at least {_PARAMETERS} measured runs fit {_PARAMETERS} parameters")
     if wrong := next((sample for sample in samples if not sample.milliseconds > 0), None):
         raise OptionError("samples", wrong.name, "a measured time is more than 0 ms")
-    rows = np.array([_terms(core, clock_hz, sample.counts) / sample.milliseconds for sample in samples])
     weights = np.ones(len(samples))
-    values = np.zeros(_PARAMETERS)
+    values = np.array([1.0, 0.0, 0.0])
     for _ in range(_ROUNDS):
+        rows = np.array([_terms(core, clock_hz, one.counts, values) / one.milliseconds for one in samples])
         values = _non_negative(rows * weights[:, None], weights)
         weights = 1 / np.sqrt(np.maximum(np.abs(rows @ values - 1), _CLOSE))
     return TimeParameters(*(float(value) for value in values))
@@ -106,10 +106,18 @@ def summarize(errors: dict[str, float]) -> ErrorSummary:
     return ErrorSummary(float(np.median(sizes)), ninetieth, sizes[-1], len(sizes))
 
 
-def _terms(core: Core, clock_hz: float, counts: Counts) -> np.ndarray:
-    """[3] milliseconds (ms, ms/ns, ms/ns) that the three parameters multiply."""
-    cycles = counts.block_cycles + core.refill_cycles * counts.l1_load_misses
-    return np.array([cycles / clock_hz * 1e3, counts.l1_store_misses * 1e-6, counts.dram_lines * 1e-6])
+def _values(parameters: TimeParameters) -> np.ndarray:
+    return np.array([parameters.scale, parameters.store_miss_ns, parameters.dram_line_ns])
+
+
+def _terms(core: Core, clock_hz: float, counts: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """[3] milliseconds that the three parameters multiply, where `values` of them say which side hides the other."""
+    cycles = counts[:, 0] + core.refill_cycles * counts[:, 1]
+    terms = np.stack([cycles * 1e3 / clock_hz, counts[:, 2] * 1e-6, counts[:, 3] * 1e-6], axis=1)
+    core_bound = terms[:, 0] * values[0] >= terms[:, 1:] @ values[1:]
+    terms[~core_bound, 0] *= 1 - core.overlap
+    terms[core_bound, 1:] *= 1 - core.overlap
+    return terms.sum(axis=0)
 
 
 def _non_negative(rows: np.ndarray, target: np.ndarray) -> np.ndarray:

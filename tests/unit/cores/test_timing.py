@@ -5,12 +5,12 @@ from __future__ import annotations
 import random
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from shufflec.errors import OptionError
-from shufflec.profiling.cores.core import load_core
+from shufflec.profiling.cores.core import Core, load_core
 from shufflec.profiling.cores.timing import (
-    Counts,
     Sample,
     TimeParameters,
     estimate_ms,
@@ -24,32 +24,46 @@ CLOCK = 1.5e9
 TRUE = TimeParameters(scale=1.05, store_miss_ns=20.0, dram_line_ns=6.0)
 
 
-def samples(count: int = 18, noise: float = 0.0) -> list[Sample]:
+def samples(count: int = 18, noise: float = 0.0, core: Core = CORE) -> list[Sample]:
     """Runs of a board with the parameters TRUE, three to a family; noise: relative."""
     source = random.Random(7)
     runs = []
     for i in range(count):
-        cycles = source.uniform(1e7, 1e9)
-        counts = Counts(cycles, *(int(cycles * source.uniform(0.0, 0.03)) for _ in range(3)))
-        measured = estimate_ms(CORE, CLOCK, counts, TRUE) * (1 + noise * source.uniform(-1, 1))
+        cycles = [source.uniform(1e7, 1e9) for _ in range(5)]
+        counts = np.array([[one, *(one * source.uniform(0.0, 0.05) for _ in range(3))] for one in cycles])
+        measured = estimate_ms(core, CLOCK, counts, TRUE) * (1 + noise * source.uniform(-1, 1))
         runs.append(Sample(f"net{i}", f"family{i // 3}", measured, counts))
     return runs
 
 
 def test_milliseconds_by_hand():
-    counts = Counts(block_cycles=1.5e6, l1_load_misses=0, l1_store_misses=1000, dram_lines=2000)
+    counts = np.array([[1.5e6, 0, 1000, 2000]])
     # 1.5e6 cycles at 1.5 GHz are 1 ms; 1000 x 20 ns are 0.02 ms; 2000 x 6 ns are 0.012 ms.
     assert estimate_ms(CORE, CLOCK, counts, TRUE) == pytest.approx(1.05 + 0.02 + 0.012)
 
 
 def test_load_misses_cost_the_refill_of_the_core():
-    counts = Counts(block_cycles=0, l1_load_misses=1_500_000, l1_store_misses=0, dram_lines=0)
+    counts = np.array([[0, 1_500_000, 0, 0]])
     assert estimate_ms(CORE, CLOCK, counts, TRUE) == pytest.approx(1.05 * CORE.refill_cycles)
 
 
 def test_fit_finds_the_true_parameters():
     found = fit(CORE, CLOCK, samples())
     assert (found.scale, found.store_miss_ns, found.dram_line_ns) == pytest.approx((1.05, 20.0, 6.0), rel=1e-6)
+
+
+def test_fit_finds_the_true_parameters_of_a_core_that_overlaps():
+    core = replace(CORE, overlap=0.8)
+    found = fit(core, CLOCK, samples(core=core))
+    assert (found.scale, found.store_miss_ns, found.dram_line_ns) == pytest.approx((1.05, 20.0, 6.0), rel=1e-3)
+
+
+def test_overlap_hides_a_share_of_the_shorter_time_in_each_block():
+    core = replace(CORE, overlap=0.5, refill_cycles=0)
+    unit = TimeParameters(1.0, 1.0, 1.0)
+    # 1.5e6 cycles are 1 ms, 4e5 lines 0.4 ms: half of the 0.4 is hidden in the first block, of the 1 in the second.
+    assert estimate_ms(core, CLOCK, np.array([[1.5e6, 0, 0, 4e5]]), unit) == pytest.approx(1.2)
+    assert estimate_ms(core, CLOCK, np.array([[1.5e6, 0, 0, 4e5], [1.5e6, 0, 2e6, 0]]), unit) == pytest.approx(3.7)
 
 
 def test_fit_withstands_one_wrong_measurement():
@@ -59,7 +73,7 @@ def test_fit_withstands_one_wrong_measurement():
 
 
 def test_parameters_are_never_negative():
-    runs = [replace(run, milliseconds=run.counts.block_cycles / CLOCK * 800) for run in samples()]
+    runs = [replace(run, milliseconds=run.counts[:, 0].sum() / CLOCK * 800) for run in samples()]
     found = fit(CORE, CLOCK, runs)
     assert min(found.scale, found.store_miss_ns, found.dram_line_ns) >= 0
 

@@ -39,8 +39,10 @@ static int free_choice(const struct State *state, const struct Operation *op, in
 
 static int64_t operands_ready(const struct State *state, const struct Operation *op) {
   int64_t cycle = 0;
-  for (int i = 0; i < op->read_count; i++)
-    if (state->ready[op->reads[i]] > cycle) cycle = state->ready[op->reads[i]];
+  for (int i = 0; i < op->read_count; i++) {
+    const int64_t ready = state->ready[op->reads[i]] + op->early[i];
+    if (ready > cycle) cycle = ready;
+  }
   if (op->accumulator >= 0) {
     const int r = op->accumulator;
     const int64_t ready = state->producer[r] == op->group ? state->accumulated[r] : state->ready[r];
@@ -93,7 +95,7 @@ int simulate_in_order(const struct Core *core, const struct Operation *operation
         state.accumulated[r] = cycle + op->accumulate;
       }
       if (op->base >= 0) {
-        state.ready[op->base] = cycle + 1;
+        state.ready[op->base] = cycle + op->update_latency;
         state.producer[op->base] = -1;
       }
       if (op->ends_fetch && places > 0) { /* the rest of the cycle is lost to the fetch */

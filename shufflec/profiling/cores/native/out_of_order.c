@@ -14,6 +14,7 @@ struct Entry {
   int32_t source[MAX_READS];
   int32_t accumulator; /* -1: none */
   int64_t issued;
+  uint8_t early[MAX_READS]; /* as in struct Operation */
   uint8_t which[MAX_READS]; /* which written register of the source; 255: its updated base */
   uint8_t sources;
   uint8_t choice;
@@ -33,6 +34,7 @@ static void find_sources(const struct Operation *operations, int32_t count, int3
       const int r = op->reads[i];
       if (writer[r] < 0) continue;
       entry->source[entry->sources] = writer[r];
+      entry->early[entry->sources] = op->early[i];
       entry->which[entry->sources++] = which[r];
     }
     entry->accumulator = op->accumulator >= 0 ? writer[op->accumulator] : -1;
@@ -59,8 +61,8 @@ static int operands_ready(const struct Operation *operations, int32_t count, con
     const struct Entry *source = &entries[entry->source[i]];
     if (source->status != ISSUED) return 0;
     const struct Operation *producer = &operations[entry->source[i] % count];
-    const int64_t delay = entry->which[i] == BASE ? 1 : producer->latency + entry->which[i] * producer->stagger;
-    if (source->issued + delay > cycle) return 0;
+    const int64_t delay = entry->which[i] == BASE ? producer->update_latency : producer->latency + entry->which[i] * producer->stagger;
+    if (source->issued + delay + entry->early[i] > cycle) return 0;
   }
   if (entry->accumulator >= 0) {
     const struct Entry *source = &entries[entry->accumulator];

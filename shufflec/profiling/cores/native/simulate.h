@@ -24,9 +24,11 @@ struct Operation {
   uint8_t group;
   uint8_t read_count, write_count;
   int8_t accumulator; /* register read late, -1: none */
-  int8_t base;        /* register that an address update writes, 1 cycle after issue; -1: none */
+  int8_t base;        /* register that an address update writes, -1: none */
   uint8_t ends_fetch; /* a taken branch: what follows leaves the decoders a cycle later */
+  uint8_t update_latency; /* cycles to `base` */
   int8_t reads[MAX_READS];
+  uint8_t early[MAX_READS]; /* cycles before issue at which each must be there */
   int8_t writes[MAX_WRITES];
 };
 
