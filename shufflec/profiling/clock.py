@@ -39,7 +39,8 @@ class Clock:
 
     def __init__(self, core: str, clock_hz: float, time: TimeModel):
         self._core = core
-        self._board = Board(clock_hz, load_core(core).refill_cycles, time)
+        machine = load_core(core)
+        self._board = Board(clock_hz, time, machine.refill_cycles, machine.overlap)
         self._known: dict[bytes, BlockEstimate] = {}
 
     def answer(self, request: bytes) -> bytes:
@@ -48,6 +49,8 @@ class Clock:
             return pack_estimate(region_time(self._board, read_request(request), self._cycles))
         except (ShufflecError, ProtocolError) as error:
             return pack_problem(str(error))
+        except (ValueError, KeyError, OSError) as error:  # a bug or a full disk: said where the time is asked for
+            return pack_problem(f"the clock failed: {type(error).__name__}: {error}")
 
     def _cycles(self, blocks: list[bytes]) -> list[BlockEstimate]:
         new = list(dict.fromkeys(block for block in blocks if block not in self._known))

@@ -22,13 +22,13 @@ _DIGITS = 3  # of a nanosecond: keeps the last bits of a sum out of the report
 
 @dataclass(frozen=True)
 class Board:
-    """What time depends on. refill_cycles: of an L1 load miss, and overlap: the share of the shorter of core and memory
-    time that the longer one hides in each block, both from the core model. clock_hz: of the core."""
+    """What time depends on. clock_hz, time: the target's. refill_cycles, overlap: of the core model (profiling/cores):
+    cycles of an L1 load miss; share of the shorter of core and memory time that the longer one hides, in each block."""
 
     clock_hz: float
-    refill_cycles: float
     time: TimeModel
-    overlap: float = 0.0
+    refill_cycles: float
+    overlap: float
 
 
 def region_time(

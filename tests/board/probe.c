@@ -53,9 +53,12 @@ PACKED(sweep) {
   return 0;
 }
 
-// args[0] turns of an instruction that is not in the core models' table: a system register.
+// args[0] turns with an instruction that is not in the core models' table; traps on a core without it.
 PACKED(strange) {
-  for (int64_t turn = args[0].v_int64; turn > 0; turn--) __asm__ volatile("mrs x9, fpsr" : : : "x9");
+  static char cell;
+  for (int64_t turn = args[0].v_int64; turn > 0; turn--) {
+    __asm__ volatile(".arch_extension lse\n casb w9, w10, [%0]" : : "r"(&cell) : "memory", "w9");
+  }
   return 0;
 }
 

@@ -9,6 +9,7 @@ import struct
 import threading
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from shufflec.devices.build import NATIVE
@@ -17,12 +18,14 @@ from shufflec.profiling import clock as clock_module
 from shufflec.profiling import clock_protocol as protocol
 from shufflec.profiling.clock import Clock, serve
 from shufflec.profiling.clock_protocol import BlockRun, Estimate, ProtocolError
+from shufflec.profiling.cores.core import load_core
 from shufflec.profiling.cores.model import BlockEstimate
+from shufflec.profiling.cores.timing import TimeParameters, estimate_ms
 from shufflec.profiling.region_time import Board, region_time
 from shufflec.targets.target import TimeModel
 
 ONE_GHZ = 1e9  # a cycle is a nanosecond
-BOARD = Board(ONE_GHZ, refill_cycles=5, time=TimeModel(2.0, 30.0, 10.0, 10.0))
+BOARD = Board(ONE_GHZ, TimeModel(2.0, 30.0, 10.0, 10.0), refill_cycles=5, overlap=0.0)
 A, B, C = b"aaaa", b"bbbbbbbb", b"cccccccccccc"
 
 
@@ -45,16 +48,15 @@ def test_time_adds_up_from_cycles_and_misses():
     assert estimate == Estimate(2.0 * (1000 + 2000), 2.0 * 5 * 7, 30.0 * 4, 10.0 * 4, 7, 4, 4)
 
 
-def test_one_thread_is_the_formula_that_boards_are_fitted_with():
-    from shufflec.profiling.cores.core import load_core
-    from shufflec.profiling.cores.timing import Counts, TimeParameters, estimate_ms
-
-    core, time = load_core("cortex-a72"), BOARD.time
-    runs = [BlockRun(A, (123,), 11, 2, 50), BlockRun(C, (77,), 1, 0, 0)]
-    estimate = region_time(Board(1.8e9, core.refill_cycles, time), runs, cycles())
+@pytest.mark.parametrize("name", ["cortex-a53", "cortex-a72", "cortex-a76"])
+def test_one_thread_is_the_formula_that_boards_are_fitted_with(name):
+    core, time = load_core(name), BOARD.time
+    runs = [BlockRun(A, (123,), 11, 2, 50), BlockRun(B, (3,), 0, 9, 9), BlockRun(C, (77,), 1, 0, 0)]
+    estimate = region_time(Board(1.8e9, time, core.refill_cycles, core.overlap), runs, cycles())
     total = estimate.compute_ns + estimate.load_miss_ns + estimate.store_miss_ns + estimate.dram_ns
+    counts = np.array([[1230, 11, 2, 50], [6, 0, 9, 9], [231, 1, 0, 0]], float)
     parameters = TimeParameters(time.scale, time.store_miss_ns, time.dram_line_ns)
-    assert total == pytest.approx(1e6 * estimate_ms(core, 1.8e9, Counts(1230 + 231, 12, 2, 50), parameters), abs=0.01)
+    assert total == pytest.approx(1e6 * estimate_ms(core, 1.8e9, counts, parameters), abs=0.01)
 
 
 def test_overlap_hides_a_share_of_the_shorter_side_block_by_block():
@@ -170,11 +172,15 @@ def test_the_clock_asks_the_model_once_for_each_block(table):
     assert table == [[B], [C]]
 
 
-def test_what_the_clock_cannot_answer_is_one_line(table):
+def test_what_the_clock_cannot_answer_is_one_line(table, monkeypatch):
     clock = Clock("cortex-a72", 1.8e9, BOARD.time)
     problem = protocol.read_answer(clock.answer(protocol.pack_request([BlockRun(A, (10**6,))])))
     assert "does not know take 100.0 % of the cycles" in problem
     assert "cut off" in protocol.read_answer(clock.answer(protocol.pack_request(RUNS)[:-40]))
+    monkeypatch.setattr(clock_module, "block_cycles", lambda core, blocks: int("x"))
+    assert "the clock failed: ValueError" in protocol.read_answer(
+        clock.answer(protocol.pack_request([BlockRun(C, (1,))]))
+    )
     with pytest.raises(OptionError, match="no model of this core"):
         Clock("cortex-x9", 1e9, BOARD.time)
 
