@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import tomllib
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 
 from shufflec.errors import InputFileError, OptionError
@@ -13,6 +13,9 @@ from shufflec.files import data_dir, read_limited
 FAMILIES = ("linux", "host", "baremetal")
 ISAS = ("portable", "neon", "dotprod")
 INSTRUCTION_CLASSES = ("load", "store", "branch", "widening_multiply", "dot", "simd", "scalar")
+_CLOCK_RANGE = (1_000_000, 10_000_000_000)
+_CLOCK = re.compile(r"(\d{1,11}(?:\.\d{1,9})?) ?(|[kmg]?hz)", re.IGNORECASE)
+_HERTZ = {"": 1, "hz": 1, "khz": 1e3, "mhz": 1e6, "ghz": 1e9}
 _MAX_FILE = 64 * 1024
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,31}")
 
@@ -79,6 +82,15 @@ class Target:
         return asdict(self)
 
 
+def with_clock(target: Target, text: str) -> Target:
+    """The target at another clock, given as 1.5GHz, 1500MHz or in Hz. Raises OptionError."""
+    found = _CLOCK.fullmatch(text.strip())
+    hertz = round(float(found[1]) * _HERTZ[(found[2] or "").lower()]) if found else 0
+    if not _CLOCK_RANGE[0] <= hertz <= _CLOCK_RANGE[1]:
+        raise OptionError("--clock", text, "expected 1MHz to 10GHz, as in 1.5GHz or 1500MHz")
+    return replace(target, clock_hz=hertz)
+
+
 def target_names() -> list[str]:
     """Names of the shipped targets, sorted."""
     return sorted(path.stem for path in data_dir("targets").glob("*.toml"))
@@ -113,7 +125,7 @@ def read_target(path: Path) -> Target:
         triple=reader.text("code.triple", empty=True),
         llvm_mcpu=reader.text("code.mcpu", empty=True),
         llvm_features=tuple(reader.texts("code.features")),
-        clock_hz=reader.integer("core.clock_hz", 1_000_000, 10_000_000_000),
+        clock_hz=reader.integer("core.clock_hz", *_CLOCK_RANGE),
         cores=reader.integer("core.cores", 1, 256),
         caches=reader.caches(),
         ram_bytes=reader.integer("memory.ram_bytes", 1024, 1 << 44),

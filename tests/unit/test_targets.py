@@ -1,10 +1,12 @@
 """Target files: the shipped ones load; a user's bad one names the key."""
 
+from dataclasses import replace
+
 import pytest
 
 from shufflec.errors import InputFileError, OptionError
 from shufflec.files import data_dir
-from shufflec.targets.target import load_target, read_target, target_names
+from shufflec.targets.target import load_target, read_target, target_names, with_clock
 
 GOOD = (data_dir("targets") / "rasp4.toml").read_text()
 
@@ -82,3 +84,17 @@ def test_a_users_own_file_is_a_target(tmp_path):
     path = tmp_path / "mine.toml"
     path.write_text(GOOD.replace('name = "rasp4"', 'name = "mine"', 1))
     assert load_target(str(path)).name == "mine"
+
+
+@pytest.mark.parametrize(
+    ("text", "hertz"),
+    [("1.5GHz", 1_500_000_000), ("600 mhz", 600_000_000), ("1000000", 10**6), ("2400000kHz", 2_400_000_000)],
+)
+def test_another_clock(text, hertz):
+    assert with_clock(load_target("rasp4"), text) == replace(load_target("rasp4"), clock_hz=hertz)
+
+
+@pytest.mark.parametrize("text", ["", "fast", "0", "-1GHz", "1.5 THz", "11GHz", "nan", "1e9", "1.5GHz 2"])
+def test_a_clock_that_cannot_be_is_refused(text):
+    with pytest.raises(OptionError, match="expected 1MHz to 10GHz"):
+        with_clock(load_target("rasp4"), text)
