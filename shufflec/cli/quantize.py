@@ -37,8 +37,9 @@ def quantize_command(
 ) -> None:
     """Quantize a network to int8 after training.
 
-    Weights get one scale an output channel, activations are quantized to 8 bits by NNCF, and every path from the
-    input to the logits is integer. The result is an ONNX model with QuantizeLinear and DequantizeLinear nodes.
+    Weights get one scale an output channel, activations 8 bits by NNCF.
+    Every path from the input to the logits is integer. The result is an
+    ONNX model with QuantizeLinear and DequantizeLinear nodes.
 
     Examples:
 

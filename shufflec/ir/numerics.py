@@ -35,7 +35,7 @@ INT16_MAX = 32767
 MAX_SHIFT = 16  # SQRSHRN 4S -> 4H
 MAX_FRACTION = 7
 MAX_PRE_SHIFT = 15
-ENOUGH_FRACTION = 5  # digits behind the point; with fewer, a pre_shift is worth its instructions
+ENOUGH_FRACTION = 4  # digits behind the point; with fewer, a pre_shift is worth its instructions
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,8 @@
 """Post-training quantization: float ONNX in, QDQ ONNX of integer islands out.
 
-equalize.py evens out the channels behind depthwise convolutions, NNCF places the quantizers and measures ranges,
-weights.py sets the weights' scales, islands.py moves quantizers to
-where integer arithmetic needs them, bias_correction.py takes out what rounding shifted.
+equalize.py evens out the channels behind depthwise convolutions; NNCF places the quantizers and measures ranges;
+weights.py sets the weights' scales; islands.py moves quantizers to where integer arithmetic needs them;
+bias_correction.py takes out what rounding shifted.
 
 What the result looks like, for groups 1, 2, 3, 4, 8 and the three variants. All zero points are 0; weights are int8 in
 [-127, 127], per output channel (axis 0); biases stay float32; `ch` marks per-channel activation scales (axis 1).

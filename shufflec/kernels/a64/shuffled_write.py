@@ -2,7 +2,7 @@
 
 With r rows of c columns, channel i * c + j goes to j * r + i (ir/graph.py):
 - r of 2, 3 or 4 with at least 8 columns: ST2, ST3 or ST4 of r rows, 16 or 8 columns at once;
-- r of 8: ZIP of pairs of rows, then ST4 of 16-bit elements;
+- r of 8: ZIP of pairs of rows, then ST4 of 16-bit elements, 16, 8 or 4 columns at once;
 - up to 64 channels, any r: table lookups (TBL), 16 outputs at once;
 - anything else: bytes, one by one.
 r of 1 is a plain copy.
@@ -55,10 +55,9 @@ class ShuffledWrite:
 
     def emit(self, e: Emitter, view: OutputView, first: Value, header: int) -> None:
         """Statements for all pixels of the tile."""
-        with e.loop(self.tile) as pixel:
-            source = e.at(e.arena, e.scratch + pixel * self.row_bytes)
-            target = e.at(e.arena, view.pixel_offsets(e, e.bind(first + pixel), 1)[0])
-            self.pixel(e, source, target, header)
+        row = e.at(e.arena, e.scratch)
+        for pixel, offset in enumerate(view.pixel_offsets(e, first, self.tile)):
+            self.pixel(e, e.at(row, pixel * self.row_bytes), e.at(e.arena, offset), header)
 
     def _copy(self, e: Emitter, source: Pointer, target: Pointer, header: int) -> None:
         widths = tuple(w for w in (16, 8, 4, 1) if w <= self.channels)
@@ -73,11 +72,16 @@ class ShuffledWrite:
             e.store_interleaved(rows, target, at * self.rows)
 
     def _interleave_8(self, e: Emitter, source: Pointer, target: Pointer, header: int) -> None:
-        for at, width in column_steps(self.columns, (8, 4) if self.columns >= 8 else (4,)):
-            rows = [e.load(source, i * self.columns + at, "int8x8") for i in range(8)]
-            lanes = [lane for i in range(width) for lane in (i, i + 8)]
-            pairs = [e.shuffle(rows[i : i + 2], lanes, f"int8x{2 * width}") for i in range(0, 8, 2)]
-            e.store_interleaved([e.reinterpret(p, f"int16x{width}") for p in pairs], target, at * 8)
+        for start in range(0, self.columns, 16):
+            at = min(start, self.columns - 4)
+            width = min(16, self.columns - at)
+            size = 16 if width > 8 else 8
+            rows = [e.load(source, i * self.columns + at, f"int8x{size}") for i in range(8)]
+            for first, count in column_steps(width, (8, 4) if width >= 8 else (4,)):
+                lanes = [lane for i in range(first, first + count) for lane in (i, i + size)]
+                pairs = [e.shuffle(rows[i : i + 2], lanes, f"int8x{2 * count}") for i in range(0, 8, 2)]
+                elements = [e.reinterpret(pair, f"int16x{count}") for pair in pairs]
+                e.store_interleaved(elements, target, (at + first) * 8)
 
     def _indices(self) -> np.ndarray:
         origin = np.argsort(shuffle_destination(self.channels, self.rows))

@@ -53,6 +53,9 @@ def test_pointwise_shapes(isa, tmp_path):
         conv_case(*at, 5, 7, 3, 80, 20, rows=3),
         conv_case(*at, 4, 4, 8, 48, 12, rows=8, relu=True),
         conv_case(*at, 3, 5, 8, 12, 3, rows=8),  # fewer than four outputs a group
+        conv_case(*at, 3, 3, 8, 12, 17, rows=8),  # a rest of one column
+        conv_case(*at, 3, 3, 8, 16, 25, rows=8),
+        conv_case(*at, 3, 3, 8, 16, 9, rows=8),
         conv_case(*at, 3, 3, 8, 3, 12, residual=9000),
         conv_case(*at, 6, 6, 1, 24, 60, rows=3, row=8),  # rows of a padded buffer
         conv_case(*at, 6, 5, 3, 20, 72, pitch=240, channel=24),  # a slice of a concat
