@@ -19,6 +19,7 @@ from shufflec.targets.target import INSTRUCTION_CLASSES, load_target
 
 pytestmark = pytest.mark.board
 RASP4 = load_target("rasp4")
+TURNS = 1_000_000
 
 
 @pytest.fixture(scope="module")
@@ -196,15 +197,15 @@ def test_dot_products_run_on_the_pi_5_only(library, session):
 def test_several_threads_are_all_counted_and_the_busiest_one_decides_the_time(session, library):
     module = session.upload_module(library)
     assert module["parallel"](1) == 1
-    alone, _ = counted(session, module, "parallel", 100_000)
+    alone, _ = counted(session, module, "parallel", TURNS)
     del module
     with virtual_pi(RASP4, threads=4) as server, connect(server.address) as four:
         module = four.upload_module(library)
         assert module["parallel"](1) == 4  # as many as the board has, whatever this machine has
         for _ in range(3):
-            seconds, region = counted(four, module, "parallel", 100_000)
-            assert region.instructions["widening_multiply"] == 4 * 100_000
-            assert seconds[0] == pytest.approx(alone[0], rel=0.05)
+            seconds, region = counted(four, module, "parallel", TURNS)
+            assert region.instructions["widening_multiply"] == 4 * TURNS
+            assert seconds[0] == pytest.approx(alone[0], rel=0.1)  # and its wait for the others, which varies
         del module
     gc.collect()
 
