@@ -202,12 +202,15 @@ def test_several_threads_are_all_counted_and_the_busiest_one_decides_the_time(se
     with virtual_pi(RASP4, threads=4) as server, connect(server.address) as four:
         module = four.upload_module(library)
         assert module["parallel"](1) == 4  # as many as the board has, whatever this machine has
-        for _ in range(3):
+        together = []
+        for _ in range(5):
             seconds, region = counted(four, module, "parallel", TURNS)
             assert region.instructions["widening_multiply"] == 4 * TURNS
-            assert seconds[0] == pytest.approx(alone[0], rel=0.1)  # and its wait for the others, which varies
+            together += seconds
         del module
     gc.collect()
+    # A thread that waits for the others spins, for longer where this machine is busy.
+    assert min(together) == pytest.approx(alone[0], rel=0.05)
 
 
 def test_more_threads_than_counters_are_refused_not_miscounted(session, library):
