@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import platform
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 
 import tvm
 import tvm_ffi
@@ -41,13 +39,17 @@ def symbol(kernel: Kernel) -> str:
 def compile_kernels(
     kernels: tuple[Kernel, ...], target: Target, progress: Callable[[int, int], None] | None = None
 ) -> dict[str, bytes]:
-    """The ELF object of each kernel by symbol. progress(done, total) is called after each."""
-    with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
-        objects = {}
-        for done, (name, code) in enumerate(pool.map(lambda kernel: _compile(kernel, target), kernels), start=1):
-            objects[name] = code
-            if progress is not None:
-                progress(done, len(kernels))
+    """The ELF object of each kernel by symbol. progress(done, total) is called after each.
+
+    One after the other: TVM sets LLVM's options ("cl-opt") for the whole process and puts them back after each
+    kernel, so of two threads one would compile with the other's, and the code would differ from run to run.
+    """
+    objects = {}
+    for done, kernel in enumerate(kernels, start=1):
+        name, code = _compile(kernel, target)
+        objects[name] = code
+        if progress is not None:
+            progress(done, len(kernels))
     return objects
 
 
@@ -69,5 +71,6 @@ def _cache_key(kernel: Kernel, target: Target) -> str:
         str(code_target(target, kernel.llvm_mcpu)),
         tvm.__version__,
         sha256_file(lowering.__file__),
+        sha256_file(__file__),
     )
     return hashlib.sha256("|".join(parts).encode()).hexdigest()
