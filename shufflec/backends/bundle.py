@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 from shufflec.backends.compile import CompiledModel
@@ -43,6 +44,11 @@ class Bundle:
     @property
     def target(self) -> Target:
         return self.manifest.contents.target
+
+    def with_target(self, target: Target) -> Bundle:
+        """The same code, taken to run on another board of the same kind, as one with another clock."""
+        contents = replace(self.manifest.contents, target=target)
+        return Bundle(self.path, replace(self.manifest, contents=contents), self._graph)
 
     @property
     def architecture(self) -> Architecture | None:

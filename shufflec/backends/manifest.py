@@ -18,7 +18,7 @@ from shufflec.models.architecture import Architecture
 from shufflec.targets.target import Target
 from shufflec.validate import ValidationError, build
 
-SCHEMA = 1
+SCHEMA = 2
 FILE_NAME = "manifest.json"
 _MAX_BYTES = 16 << 20
 _MAX_VALUES = 1 << 28  # of one tensor

@@ -25,9 +25,10 @@ _TIMEOUT_S = 900
 # The protocol of devices/native/common/counters.h; a test compares these numbers with that file.
 SYSTEM_CALL = 0x5346
 REGION_START, REGION_STOP = 1, 2
-COUNTERS_MAGIC = 0x31746E6366756873
+COUNTERS_MAGIC = 0x32746E6366756873
 MAX_THREADS = 16
 _HEADER_WORDS = 3  # magic, regions, exact; then a row of counts by class for each thread
+ESTIMATE_WORDS = 33  # struct ShufflecEstimate, which is empty without a clock
 
 
 @dataclass(frozen=True)
@@ -107,11 +108,12 @@ def count_of_one_run(empty: Sequence[int], runs: Sequence[Sequence[int]]) -> dic
 def _by_class(words: Sequence[int]) -> list[int]:
     """Counts of one region by class, over all threads."""
     classes = len(INSTRUCTION_CLASSES)
-    if len(words) != _HEADER_WORDS + MAX_THREADS * classes or words[0] != COUNTERS_MAGIC:
+    end = _HEADER_WORDS + MAX_THREADS * classes
+    if len(words) != end + ESTIMATE_WORDS or words[0] != COUNTERS_MAGIC:
         raise DeviceError("the instruction counter answers in another layout than this shufflec expects")
     if not words[2]:
         raise DeviceError(f"the engine runs more than {MAX_THREADS} threads, which the instruction counter cannot hold")
-    return [sum(words[_HEADER_WORDS + index :: classes]) for index in range(classes)]
+    return [sum(words[_HEADER_WORDS + index : end : classes]) for index in range(classes)]
 
 
 def _environment(packages: Path) -> dict[str, str]:

@@ -22,7 +22,7 @@ from shufflec.targets.target import Target
 
 @dataclass(frozen=True)
 class OwnRun:
-    """instructions: of one inference, by class. output: logits, float32, flat. milliseconds: simulated."""
+    """instructions: of one inference, by class. output: logits, float32, flat. milliseconds: estimated."""
 
     instructions: dict[str, int]
     output: np.ndarray

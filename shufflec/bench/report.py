@@ -20,7 +20,7 @@ class Row:
 
     groups: of the network. instructions: of one inference, by class; None when it did not run, and then `reason`
     says why. correlation: Pearson's, of its logits with the float model's; None too when the output is constant or
-    not finite. milliseconds: simulated, shufflec's own row only.
+    not finite. milliseconds: estimated, shufflec's own row only.
     """
 
     target: str

@@ -24,6 +24,9 @@ def profile_command(
     threads: Annotated[
         int | None, typer.Option(min=1, help="Threads on the device. Default: 1, or as the server has it.")
     ] = None,
+    clock: Annotated[
+        str | None, typer.Option(metavar="1.5GHz", help="Clock of the virtual board. Default: the target's.")
+    ] = None,
     inputs: Annotated[int, typer.Option(min=1, help="Inputs to check against the integer reference.")] = 4,
     repeats: Annotated[int, typer.Option(min=1, help="Measurements on a real board; the median counts.")] = 15,
     timeout: Annotated[float, typer.Option(min=1, help="Seconds that the device may take for one answer.")] = 120.0,
@@ -35,15 +38,19 @@ def profile_command(
     """Profile a bundle on a device, over RPC: time and instructions of the network and of every layer.
 
     The outputs are compared with the NumPy integer reference first, bit for bit; where they differ, the first wrong
-    layer is named and nothing is measured. Prints a table and writes report.json and report.html. Figures of a
-    virtual board are simulated and say so; a real board's are measured.
+    layer is named and nothing is measured. Prints a table and writes report.json and report.html. Times of a
+    virtual board are estimated, with a range, and say so; a real board's are measured.
 
     Examples:
 
         shufflec profile
 
+        shufflec profile rasp4-bundle --clock 1.5GHz
+
         shufflec profile rasp4-bundle --rpc 192.168.1.20:9090 --threads 4
     """
+    if clock is not None and rpc is not None:
+        raise OptionError("--clock", clock, "the board at --rpc has its own clock", "leave one of the two out")
     if output is not None and output.exists() and not output.is_dir():
         raise OptionError("--output", output, "is a file, expected a folder")
 
@@ -54,12 +61,15 @@ def profile_command(
     from shufflec.profiling.profile import profile_bundle
     from shufflec.reports.build import bundle_report, report_files
     from shufflec.reports.terminal import print_report
+    from shufflec.targets.target import with_clock
 
     notes = stderr_console()
     path = bundle or latest_bundle()
     if bundle is None:
         notes.print(f"Profiling the newest bundle, {path}", markup=False)
     opened = open_bundle(path)
+    if clock is not None:
+        opened = opened.with_target(with_clock(opened.target, clock))
     folder = output or path
     say = lambda words: notes.print(words, markup=False)  # noqa: E731
     with open_device(opened.target, rpc, key, threads, timeout, say) as session, progress_bar() as bar:

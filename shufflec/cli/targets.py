@@ -97,6 +97,10 @@ def _figures(target: Target) -> list[tuple[str, str]]:
         ("LLVM", " ".join(filter(None, [target.triple or "this machine", target.llvm_mcpu, *target.llvm_features])))
     )
     rows.append(("emulated as", target.qemu_cpu or "not emulated: time is measured"))
-    if target.cycles:
+    if target.time:
+        figures = f"{target.time.scale:g} x core model, {target.time.store_miss_ns:g} ns a store miss, "
+        figures += f"{target.time.dram_line_ns:g} ns a DRAM line, +-{target.time.uncertainty_percent:g} %"
+        rows.append(("estimated time", figures))
+    elif target.cycles:
         rows.append(("simulated cycles", ", ".join(f"{kind} {value:g}" for kind, value in target.cycles.items())))
     return rows

@@ -12,7 +12,7 @@ import threading
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -30,16 +30,41 @@ _open_sessions: weakref.WeakValueDictionary[tuple[str, int], Session] = weakref.
 
 
 @dataclass(frozen=True)
+class Estimate:
+    """What the time of a region adds up from, in nanoseconds, and the events that it rests on.
+
+    compute_ns: the core model's cycles of the blocks that ran. load_miss_ns, store_miss_ns: of accesses that miss L1D.
+    dram_ns: of lines (dram_lines) that are filled from DRAM or written to it.
+    """
+
+    compute_ns: float
+    load_miss_ns: float
+    store_miss_ns: float
+    dram_ns: float
+    l1_load_misses: int
+    l1_store_misses: int
+    dram_lines: int
+
+    def without(self, overhead: Estimate) -> Estimate:
+        """Each part less that of an overhead, never below zero."""
+        names = [field.name for field in fields(self)]
+        return Estimate(**{name: max(getattr(self, name) - getattr(overhead, name), 0) for name in names})
+
+
+@dataclass(frozen=True)
 class Region:
     """What the board counted between the start and the end of the last timing.
 
     instructions: executed, by class (INSTRUCTION_CLASSES), for all `number` calls of the timing together, plus about
     75 for the timing and 31 a call. total: their sum. simulated_ns: time of the region at the target's clock.
+    estimate: its parts; None on a virtual board without a time model, whose time is instructions at their class's
+    cycles.
     """
 
     instructions: dict[str, int]
     total: int
     simulated_ns: int
+    estimate: Estimate | None
 
 
 class Session:
@@ -83,6 +108,19 @@ class Session:
         with self.guard(f"time {function}"):
             return list(module.time_evaluator(function, self.cpu, number=number, repeat=repeat)(*arguments).results)
 
+    def time_each(self, module: Any, function: str, empty: str, count: int) -> list[Region]:
+        """Regions of `empty()`, a function that does nothing, then of function(0) ... function(count - 1), on a virtual
+        Pi: each as if it ran right after the one before it, and the whole row before that once more.
+
+        Raises DeviceError on a server that measures: a single call tells nothing there.
+        """
+        ask = self._function("shufflec.time_each")
+        if ask is None:
+            raise DeviceError(f"{self.address}: only a virtual board can time single calls")
+        with self.guard(f"time {function}"):
+            regions = json.loads(ask(module, function, empty, count))
+        return [self._region(region) for region in regions]
+
     def last_region(self) -> Region | None:
         """Counters of the last timing's last repeat; None on a server that does not count.
 
@@ -92,13 +130,17 @@ class Session:
             return None
         with self.guard("read the counters"):
             region = json.loads(self._counters())
+        return self._region(region)
+
+    def _region(self, region: dict[str, Any]) -> Region:
         if not region["exact"]:
             raise DeviceError(
                 f"{self.address}: the virtual Pi was started for one thread and ran several",
                 "start it with `shufflec device up --threads N`",
             )
         instructions = {name: int(region["instructions"][name]) for name in INSTRUCTION_CLASSES}
-        return Region(instructions, int(region["total"]), int(region["simulated_ns"]))
+        estimate = Estimate(**region["estimate"]) if region["estimate"] else None
+        return Region(instructions, int(region["total"]), int(region["simulated_ns"]), estimate)
 
     def counters(self) -> dict[str, int] | None:
         """Instructions by class of the last timing's last repeat; None on a server that does not count."""

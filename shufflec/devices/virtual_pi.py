@@ -8,10 +8,10 @@ import shutil
 import subprocess
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from shufflec.devices import process_state
+from shufflec.devices import board_clock, process_state
 from shufflec.devices.build import SERVER, NativePrograms, native_programs
 from shufflec.devices.emulator import Emulator, find_emulator
 from shufflec.devices.guest_files import make_root
@@ -33,7 +33,8 @@ def start(
 
     port: 0 takes any free one. threads: of TVM's thread pool on the board, 1 to target.cores; counts with one thread
     are exactly repeatable. say: told before anything that takes time (the first use fetches and builds the server).
-    The server outlives this process; end it with `process_state.stop`.
+    The server outlives this process; end it with `process_state.stop`. Its time is estimated by a clock process beside
+    it when the target has a time model, else each instruction counts at its class's cycles.
     Raises OptionError, ToolMissingError (no qemu, no arm64 libraries), or DeviceError when it does not start.
     """
     if target.family != "linux" or not target.qemu_cpu:
@@ -79,7 +80,10 @@ def _launch(
     # Relative names and a fixed argv[0], environment and seed: the guest sees the same bytes in every run.
     command = [str(emulator.program), "-cpu", target.qemu_cpu, "-L", "root", "-seed", "1", "-0", SERVER]
     plugin = str(programs.plugin).replace(",", ",,")  # how QEMU's options spell a comma
-    command += ["-plugin", f"{plugin},counters=counters,threads={threads}", str(programs.server)]
+    plugin += f",counters=counters,threads={threads}"
+    if target.time:
+        plugin += board_clock.plugin_arguments(target)
+    command += ["-plugin", plugin, str(programs.server)]
     command += ["--host", HOST, "--port", str(port)]
     command += ["--counters", "counters", "--clock-hz", str(target.clock_hz), "--cycles", cycles]
     environment = {
@@ -89,18 +93,25 @@ def _launch(
         "LC_ALL": "C",
         "PATH": os.defpath,
     }
-    with open(folder / "server.log", "wb") as log:
+    with ExitStack() as stack:
+        log = stack.enter_context(open(folder / "server.log", "wb"))
+        clock, lifeline = None, None
+        if target.time:
+            clock, lifeline = board_clock.start_clock(target, target.time, folder)
+            stack.enter_context(lifeline)
         process = subprocess.Popen(
             command,
             cwd=folder,
             env=environment,
-            stdin=subprocess.DEVNULL,
+            stdin=lifeline or subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
     try:
         bound = _wait_until_listening(process, folder / "server.log", target, port)
+        if clock is not None:
+            board_clock.wait_for_clock(clock, target, folder)
     except BaseException:
         process.kill()
         process.wait()

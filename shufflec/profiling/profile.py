@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import median
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from shufflec.devices.session import Estimate
 from shufflec.errors import OptionError
 from shufflec.profiling.check_bundle import check_bundle
 from shufflec.profiling.remote_network import RemoteNetwork
@@ -29,10 +30,12 @@ Progress = Callable[[str, int, int], None]
 
 @dataclass(frozen=True)
 class Figure:
-    """Cost of the network or of one layer. instructions: by class, None on a device that does not count them."""
+    """Cost of the network or of one layer. instructions: by class, None on a device that does not count them.
+    estimate: what the milliseconds add up from, on a virtual board with a time model, else None."""
 
     milliseconds: float
     instructions: dict[str, int] | None
+    estimate: Estimate | None = None
 
     @property
     def total(self) -> int | None:
@@ -41,15 +44,18 @@ class Figure:
 
     @property
     def weight(self) -> float:
-        """What shares are computed from: instructions where counted, else milliseconds."""
-        return self.milliseconds if self.total is None else float(self.total)
+        """What shares are computed from: milliseconds where measured or estimated, else instructions."""
+        return self.milliseconds if self.total is None or self.estimate is not None else float(self.total)
 
     def without(self, overhead: Figure) -> Figure:
         """The cost less an overhead, never below zero."""
         instructions = self.instructions
         if instructions is not None and overhead.instructions is not None:
             instructions = {name: max(n - overhead.instructions[name], 0) for name, n in instructions.items()}
-        return Figure(max(self.milliseconds - overhead.milliseconds, 0.0), instructions)
+        estimate = self.estimate
+        if estimate is not None and overhead.estimate is not None:
+            estimate = estimate.without(overhead.estimate)
+        return Figure(max(self.milliseconds - overhead.milliseconds, 0.0), instructions, estimate)
 
 
 @dataclass(frozen=True)
@@ -133,16 +139,30 @@ def _one_round(network: RemoteNetwork, x: np.ndarray, simulated: bool, advance: 
     cost less than their sum by that many calls.
     """
     min_ms = 0 if simulated else MIN_MS
-    counters = network.session.counters
-    overhead = Figure(network.time_nothing(min_ms), counters())
-    figures = [Figure(network.time_whole(x, min_ms), counters()).without(overhead)]
+
+    def figure(milliseconds: float) -> Figure:
+        region = network.session.last_region()
+        if region is None:
+            return Figure(milliseconds, None)
+        return Figure(milliseconds, region.instructions, region.estimate)
+
+    overhead = figure(network.time_nothing(min_ms))
+    whole = figure(network.time_whole(x, min_ms)).without(overhead)
     advance(1)
     network.set_input(x)
+    if simulated:
+        nothing, *layers = [
+            Figure(1e-6 * region.simulated_ns, region.instructions, region.estimate)
+            for region in network.layer_regions()
+        ]
+        advance(1 + len(layers))
+        return [whole, *[layer.without(nothing) for layer in layers]]
+    figures = [whole]
     for i in range(len(network.bundle.layers)):
-        figures.append(Figure(network.time_layer(i, min_ms), counters()).without(overhead))
+        figures.append(figure(network.time_layer(i, min_ms)).without(overhead))
         advance(2 + i)
     return figures
 
 
 def _middle(figures: list[Figure]) -> Figure:
-    return Figure(median(figure.milliseconds for figure in figures), figures[0].instructions)
+    return replace(figures[0], milliseconds=median(figure.milliseconds for figure in figures))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from shufflec.backends.bundle import REPORT_HTML, REPORT_JSON, Bundle
 from shufflec.backends.manifest import Accuracy as ManifestAccuracy
+from shufflec.devices.session import Estimate as RegionEstimate
 from shufflec.models.complexity import complexity
 from shufflec.profiling.profile import MIN_MS, Profile
 from shufflec.reports import html
@@ -12,6 +13,8 @@ from shufflec.reports.schema import (
     Accuracy,
     ArenaTensor,
     Cost,
+    CostKind,
+    Estimate,
     Layer,
     Report,
     Shuffle,
@@ -21,6 +24,8 @@ from shufflec.reports.schema import (
 )
 from shufflec.targets.target import Target
 
+# Published timings with four threads against the same model: 29 % at the 90th percentile on the worst board.
+_THREADS_UNCERTAINTY_PERCENT = 25.0
 _LOOPBACK = ("127.", "localhost:", "::1:")
 
 
@@ -76,17 +81,52 @@ def _accuracy(known: ManifestAccuracy | None) -> Accuracy:
 
 
 def _cost(target: Target, profile: Profile) -> Cost:
+    kind = _kind(profile)
     return Cost(
-        kind=profile.kind,
+        kind=kind,
         device=_device(target, profile),
         method=_method(target, profile),
         threads=profile.threads,
         repeats=profile.repeats,
         milliseconds=profile.whole.milliseconds,
+        uncertainty_percent=_uncertainty(target, profile) if kind == "estimated" else None,
+        estimate=_estimate(profile.whole.estimate),
         instructions=profile.whole.total,
         instructions_by_class=profile.whole.instructions,
         layer_sum_difference=profile.layer_sum_difference,
     )
+
+
+def _kind(profile: Profile) -> CostKind:
+    if profile.whole.estimate is not None:
+        return "estimated"
+    return "simulated" if profile.kind == "simulated" else "measured"
+
+
+def _uncertainty(target: Target, profile: Profile) -> float | None:
+    """Plus or minus, in per cent; None for a target without a time model, whose code ran on another board."""
+    if target.time is None:
+        return None
+    alone = target.time.uncertainty_percent
+    return alone if profile.threads == 1 else max(alone, _THREADS_UNCERTAINTY_PERCENT)
+
+
+def _estimate(parts: RegionEstimate | None) -> Estimate | None:
+    if parts is None:
+        return None
+    return Estimate(
+        compute_ms=_ms(parts.compute_ns),
+        load_miss_ms=_ms(parts.load_miss_ns),
+        store_miss_ms=_ms(parts.store_miss_ns),
+        dram_ms=_ms(parts.dram_ns),
+        l1_load_misses=parts.l1_load_misses,
+        l1_store_misses=parts.l1_store_misses,
+        dram_lines=parts.dram_lines,
+    )
+
+
+def _ms(nanoseconds: float) -> float:
+    return round(nanoseconds * 1e-6, 9)
 
 
 def _device(target: Target, profile: Profile) -> str:
@@ -98,12 +138,19 @@ def _device(target: Target, profile: Profile) -> str:
 
 
 def _method(target: Target, profile: Profile) -> str:
+    if profile.whole.estimate is not None:
+        threads = "" if profile.threads == 1 else "; of several threads the busiest counts, and their waiting varies"
+        return (
+            f"core and cache models of the {target.title} ({target.core} at {target.clock_hz / 1e9:g} GHz), over the "
+            f"code that ran in an emulator{threads}; TLB, other programs and heat are not modelled; "
+            "the call itself is taken off"
+        )
     if profile.kind == "simulated":
         threads = "" if profile.threads == 1 else f" in all {profile.threads} threads, with their waiting, which varies"
         return (
             f"instructions counted in an emulated {target.core}{threads}: each at its class's cycles for that core, "
-            f"at {target.clock_hz / 1e9:g} GHz; caches and dependencies are not modelled; "
-            "the call itself is taken off"
+            f"at {target.clock_hz / 1e9:g} GHz; caches and dependencies are not modelled, as there is no time model of "
+            "this board; the call itself is taken off"
         )
     return (
         f"the device's clock, median of {profile.repeats} rounds, each the mean over at least {MIN_MS} ms of runs of "
@@ -114,7 +161,7 @@ def _method(target: Target, profile: Profile) -> str:
 def _layers(bundle: Bundle, profile: Profile | None) -> tuple[Layer, ...]:
     if profile is None:
         return tuple(
-            Layer(layer.name, layer.kind, layer.output_shape, layer.macs, None, None, None, None)
+            Layer(layer.name, layer.kind, layer.output_shape, layer.macs, None, None, None, None, None)
             for layer in bundle.layers
         )
     return tuple(
@@ -124,6 +171,7 @@ def _layers(bundle: Bundle, profile: Profile | None) -> tuple[Layer, ...]:
             shape=layer.output_shape,
             macs=layer.macs,
             milliseconds=figure.milliseconds,
+            estimate=_estimate(figure.estimate),
             instructions=figure.total,
             instructions_by_class=figure.instructions,
             share=share,

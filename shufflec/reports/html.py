@@ -6,7 +6,7 @@ from shufflec.reports import wording
 from shufflec.reports.charts import class_chart, layer_chart, legend, memory_chart
 from shufflec.reports.markup import Markup, element, join
 from shufflec.reports.page_style import style_sheet
-from shufflec.reports.schema import Report
+from shufflec.reports.schema import Cost, Report
 from shufflec.reports.shuffle_diagram import DRAWN_COLUMNS, DRAWN_ROWS, shuffle_diagram
 
 
@@ -39,7 +39,7 @@ def _badge(words: str, style: str) -> Markup:
 
 
 def _cost_badge(report: Report) -> Markup:
-    """Says measured or simulated; stands beside every group of cost figures."""
+    """Says measured, estimated or simulated; stands beside every group of cost figures."""
     if report.cost is None:
         return _badge("not profiled yet", "note")
     return _badge(report.cost.kind, "good" if report.cost.kind == "measured" else "note")
@@ -70,16 +70,12 @@ def _figures(report: Report) -> Markup:
     cost, accuracy = report.cost, report.accuracy
     cards = []
     if cost is not None:
-        cards.append(
-            _figure(
-                "Time", wording.milliseconds(cost.milliseconds), f"{cost.kind}, one inference", _threads(cost.threads)
-            )
-        )
+        cards.append(_time(report, cost))
         if cost.instructions is not None:
             per_mac = cost.instructions / report.macs if report.macs else 0
             cards.append(
                 _figure(
-                    "Instructions", wording.short_count(cost.instructions), f"{cost.kind}, one inference",
+                    "Instructions", wording.short_count(cost.instructions), f"{_counted(cost)}, one inference",
                     f"{per_mac:.2f} per MAC",
                 )
             )  # fmt: skip
@@ -110,8 +106,18 @@ def _figures(report: Report) -> Markup:
     return element("div", *cards, class_="figures")
 
 
-def _threads(count: int) -> str:
-    return "1 thread" if count == 1 else f"{count} threads"
+def _time(report: Report, cost: Cost) -> Markup:
+    target = report.target
+    notes = [f"{cost.kind}, one inference", wording.threads(cost.threads)]
+    if cost.uncertainty_percent is not None:
+        where = f"{target.title} @ {target.clock_hz / 1e9:g} GHz"
+        notes = [f"estimated, +-{cost.uncertainty_percent:g} %", f"{where}, {wording.threads(cost.threads)}"]
+    return _figure("Time", wording.milliseconds(cost.milliseconds), *notes)
+
+
+def _counted(cost: Cost) -> str:
+    """Instructions are counted in an emulator even where the time is estimated from them."""
+    return "counted in an emulator" if cost.kind == "estimated" else cost.kind
 
 
 def _verdicts(report: Report) -> Markup:
@@ -219,8 +225,9 @@ def _method(report: Report) -> Markup:
     if cost is not None:
         items += [
             ("figures", f"{cost.kind}: {cost.method}"),
+            *([("parts", wording.parts_line(cost.estimate))] if cost.estimate is not None else []),
             ("device", cost.device),
-            ("runs", f"{cost.repeats} of the network and of each layer, {_threads(cost.threads)}"),
+            ("runs", f"{cost.repeats} of the network and of each layer, {wording.threads(cost.threads)}"),
         ]
     if check is not None:
         items.append(("outputs", wording.verification_line(report)))

@@ -16,10 +16,10 @@ from shufflec.errors import InputFileError
 from shufflec.files import read_limited
 from shufflec.validate import SIGNED, ValidationError, build
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 MAX_REPORT_BYTES = 32 << 20
 
-CostKind = Literal["measured", "simulated"]
+CostKind = Literal["measured", "estimated", "simulated"]
 
 
 @dataclass(frozen=True)
@@ -80,19 +80,38 @@ class ArenaTensor:
 
 
 @dataclass(frozen=True)
+class Estimate:
+    """What an estimated time adds up from, and the events that it rests on."""
+
+    compute_ms: Annotated[float, "the core model's cycles of the code that ran"]
+    load_miss_ms: Annotated[float, "loads that miss the first data cache"]
+    store_miss_ms: Annotated[float, "stores that miss the first data cache"]
+    dram_ms: Annotated[float, "lines that move between the last cache and DRAM"]
+    l1_load_misses: Annotated[int, "loads that miss the first data cache"]
+    l1_store_misses: Annotated[int, "stores that miss the first data cache"]
+    dram_lines: Annotated[int, "cache lines filled from DRAM or written to it"]
+
+
+@dataclass(frozen=True)
 class Cost:
     """Cost of one inference of the whole network."""
 
-    kind: Annotated[CostKind, "measured: a clock on real hardware; simulated: counted on a virtual board"]
+    kind: Annotated[
+        CostKind,
+        "measured: a clock on real hardware; estimated: by models of the board's core and caches; "
+        "simulated: instructions at fixed cycles",
+    ]
     device: Annotated[str, "the device that ran it"]
     method: Annotated[str, "how the milliseconds were obtained, in words"]
     threads: Annotated[int, "threads of the device's pool"]
     repeats: Annotated[int, "how often the network and each layer ran; milliseconds are the median"]
     milliseconds: Annotated[float, "time of one inference"]
+    uncertainty_percent: Annotated[float | None, "of an estimated time, plus or minus; null for other kinds"]
+    estimate: Annotated[Estimate | None, "parts of an estimated time; null for other kinds"]
     instructions: Annotated[int | None, "instructions of one inference; null on a device that does not count them"]
     instructions_by_class: Annotated[dict[str, int] | None, "the same by class of instruction"]
     layer_sum_difference: Annotated[
-        float, "(sum over layers - whole) / whole, in instructions where counted, else in milliseconds", SIGNED
+        float, "(sum over layers - whole) / whole, in instructions for a simulated time, else in milliseconds", SIGNED
     ]
 
 
@@ -105,6 +124,7 @@ class Layer:
     shape: Annotated[tuple[int, ...], "shape of its output: height, width, channels"]
     macs: Annotated[int, "multiply-accumulates"]
     milliseconds: Annotated[float | None, "time of the layer; null before profiling"]
+    estimate: Annotated[Estimate | None, "parts of an estimated time; null for other kinds"]
     instructions: Annotated[int | None, "instructions of the layer; null if not counted"]
     instructions_by_class: Annotated[dict[str, int] | None, "the same by class; null if not counted"]
     share: Annotated[float | None, "share of the sum over layers, between 0 and 1; null before profiling"]

@@ -113,7 +113,10 @@ def _verdicts(report: Report) -> list[tuple[str, str, str]]:
     cost, check, copies = report.cost, report.verification, report.shuffle.copies_left
     lines = []
     if cost is not None:
-        lines += [("cost", wording.cost_line(cost), ""), ("", cost.method, ""), ("", wording.sum_line(cost), "")]
+        lines.append(("cost", wording.cost_line(report, cost), ""))
+        if cost.estimate is not None:
+            lines.append(("", wording.parts_line(cost.estimate), ""))
+        lines += [("", cost.method, ""), ("", wording.sum_line(cost), "")]
         if cost.instructions_by_class:
             classes = wording.instruction_classes(cost.instructions_by_class)
             lines.append(("classes", ", ".join(f"{name} {wording.short_count(n)}" for name, n in classes), ""))

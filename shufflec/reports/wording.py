@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from shufflec.reports.schema import Cost, Layer, Report
+from shufflec.reports.schema import Cost, Estimate, Layer, Report
 
 #: Categories of operator kinds, in the order of the legend: name and the kinds in it.
 CATEGORIES: dict[str, tuple[str, ...]] = {
@@ -92,13 +92,35 @@ def instruction_classes(counts: dict[str, int]) -> list[tuple[str, int]]:
     return sorted(((name.replace("_", " "), n) for name, n in counts.items()), key=lambda item: (-item[1], item[0]))
 
 
-def cost_line(cost: Cost) -> str:
-    """The whole network's cost in one line, labelled simulated or measured."""
-    words = f"{milliseconds(cost.milliseconds)} {cost.kind}"
-    if cost.instructions is not None:
-        words = f"{short_count(cost.instructions)} instructions, {words}"
-    threads = "1 thread" if cost.threads == 1 else f"{cost.threads} threads"
-    return f"{words}, {threads}, on {cost.device}"
+def threads(number: int) -> str:
+    """1 thread, 4 threads."""
+    return "1 thread" if number == 1 else f"{number} threads"
+
+
+def time_line(report: Report, cost: Cost) -> str:
+    """The time with all that belongs to it, as in estimated 12.3 ms (+-10 %, Raspberry Pi 4 @ 1.8 GHz, 1 thread)."""
+    if cost.kind != "estimated":
+        return f"{milliseconds(cost.milliseconds)} {cost.kind}, {threads(cost.threads)}, on {cost.device}"
+    target = report.target
+    range_ = f"+-{cost.uncertainty_percent:g} %" if cost.uncertainty_percent is not None else "uncertainty unknown"
+    where = f"{target.title} @ {target.clock_hz / 1e9:g} GHz"
+    return f"estimated {milliseconds(cost.milliseconds)} ({range_}, {where}, {threads(cost.threads)})"
+
+
+def cost_line(report: Report, cost: Cost) -> str:
+    """The whole network's cost in one line, labelled measured, estimated or simulated."""
+    words = time_line(report, cost)
+    return words if cost.instructions is None else f"{short_count(cost.instructions)} instructions, {words}"
+
+
+def parts_line(parts: Estimate) -> str:
+    """What an estimated time adds up from, in one line."""
+    return (
+        f"compute {milliseconds(parts.compute_ms)}, load misses {milliseconds(parts.load_miss_ms)} "
+        f"({short_count(parts.l1_load_misses)}), store misses {milliseconds(parts.store_miss_ms)} "
+        f"({short_count(parts.l1_store_misses)}), DRAM {milliseconds(parts.dram_ms)} "
+        f"({short_count(parts.dram_lines)} lines)"
+    )
 
 
 def shuffle_line(report: Report) -> str:
@@ -142,22 +164,22 @@ def memory_line(report: Report) -> str:
 
 def sum_line(cost: Cost) -> str:
     """How the layers add up, in one line."""
-    unit = "instructions" if cost.instructions is not None else "milliseconds"
+    unit = "instructions" if cost.kind == "simulated" else "milliseconds"
     difference = cost.layer_sum_difference
     side = "above" if difference > 0 else "below"
     return f"the layers' {unit} add up to {percent(abs(difference), 2)} {side} the whole network's"
 
 
 def weight_of(layer: Layer) -> float:
-    """What bars and shares are drawn from: instructions where counted, else time, else MACs."""
-    if layer.instructions is not None:
+    """What bars and shares are drawn from: instructions where only they are known, else time, else MACs."""
+    if layer.instructions is not None and layer.estimate is None:
         return float(layer.instructions)
     return float(layer.macs) if layer.milliseconds is None else layer.milliseconds
 
 
 def weight_unit(report: Report) -> str:
     """The unit of `weight_of` over a report: "instructions", "ms" or "MACs"."""
-    if report.layers and all(layer.instructions is not None for layer in report.layers):
+    if report.layers and all(layer.instructions is not None and layer.estimate is None for layer in report.layers):
         return "instructions"
     if report.layers and all(layer.milliseconds is not None for layer in report.layers):
         return "ms"

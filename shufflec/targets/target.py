@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import tomllib
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 
 from shufflec.errors import InputFileError, OptionError
@@ -13,6 +13,9 @@ from shufflec.files import data_dir, read_limited
 FAMILIES = ("linux", "host", "baremetal")
 ISAS = ("portable", "neon", "dotprod")
 INSTRUCTION_CLASSES = ("load", "store", "branch", "widening_multiply", "dot", "simd", "scalar")
+_CLOCK_RANGE = (1_000_000, 10_000_000_000)
+_CLOCK = re.compile(r"(\d{1,11}(?:\.\d{1,9})?) ?(|[kmg]?hz)", re.IGNORECASE)
+_HERTZ = {"": 1, "hz": 1, "khz": 1e3, "mhz": 1e6, "ghz": 1e9}
 _MAX_FILE = 64 * 1024
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,31}")
 
@@ -32,13 +35,28 @@ class Cache:
 
 
 @dataclass(frozen=True)
+class TimeModel:
+    """How a board's time follows from its core's cycles and its caches' misses (profiling/cores/timing.py).
+
+    scale: of the core model's cycles. store_miss_ns: nanoseconds per store that misses L1D. dram_line_ns: nanoseconds
+    per line that is filled from DRAM or written to it. uncertainty_percent: of one thread's time.
+    """
+
+    scale: float
+    store_miss_ns: float
+    dram_line_ns: float
+    uncertainty_percent: float
+
+
+@dataclass(frozen=True)
 class Target:
     """A board and its core. Every figure's source is in `sources`.
 
     isa: which kernels are used. triple, llvm_mcpu, llvm_features: what LLVM generates code for.
     clock_hz: of one core. cores: how many. caches: level name ("l1d", "l2", "l3") to Cache.
     peak_macs_per_cycle: int8 multiply-accumulates of one core. qemu_cpu: the emulated core, "" where there is
-    none. cycles: simulated cycles per instruction of each class, for the virtual board's clock.
+    none. cycles: simulated cycles per instruction of each class, for the clock of a virtual board without `time`.
+    time: from which the virtual board estimates milliseconds; None for a board that nobody calibrated.
     """
 
     name: str
@@ -56,11 +74,21 @@ class Target:
     peak_macs_per_cycle: int
     qemu_cpu: str
     cycles: dict[str, float]
+    time: TimeModel | None
     sources: dict[str, str]
 
     def to_dict(self) -> dict:
         """Plain values for JSON."""
         return asdict(self)
+
+
+def with_clock(target: Target, text: str) -> Target:
+    """The target at another clock, given as 1.5GHz, 1500MHz or in Hz. Raises OptionError."""
+    found = _CLOCK.fullmatch(text.strip())
+    hertz = round(float(found[1]) * _HERTZ[(found[2] or "").lower()]) if found else 0
+    if not _CLOCK_RANGE[0] <= hertz <= _CLOCK_RANGE[1]:
+        raise OptionError("--clock", text, "expected 1MHz to 10GHz, as in 1.5GHz or 1500MHz")
+    return replace(target, clock_hz=hertz)
 
 
 def target_names() -> list[str]:
@@ -97,13 +125,14 @@ def read_target(path: Path) -> Target:
         triple=reader.text("code.triple", empty=True),
         llvm_mcpu=reader.text("code.mcpu", empty=True),
         llvm_features=tuple(reader.texts("code.features")),
-        clock_hz=reader.integer("core.clock_hz", 1_000_000, 10_000_000_000),
+        clock_hz=reader.integer("core.clock_hz", *_CLOCK_RANGE),
         cores=reader.integer("core.cores", 1, 256),
         caches=reader.caches(),
         ram_bytes=reader.integer("memory.ram_bytes", 1024, 1 << 44),
         peak_macs_per_cycle=reader.integer("core.peak_int8_macs_per_cycle", 1, 4096),
         qemu_cpu=reader.text("emulator.qemu_cpu", empty=True),
         cycles=reader.cycles(),
+        time=reader.time(),
         sources=reader.sources(),
     )
     reader.reject_unknown()
@@ -188,6 +217,32 @@ class _Reader:
             if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1000:
                 raise self._fail(f"cycles.{name}", f"expected a number from 0 to 1000, found {value!r}")
         return {name: float(value) for name, value in table.items()}
+
+    def number(self, key: str, low: float, high: float) -> float:
+        value = self._get(key)
+        if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
+            raise self._fail(key, f"expected a number from {low:g} to {high:g}, found {value!r}")
+        return float(value)
+
+    def time(self) -> TimeModel | None:
+        table = self._get("time", {})
+        if not isinstance(table, dict) or set(table) - {field.name for field in fields(TimeModel)}:
+            raise self._fail("time", f"expected a table of {', '.join(field.name for field in fields(TimeModel))}")
+        if not table:
+            return None
+        caches = self.caches()
+        if "l1d" not in caches or len({cache.line_bytes for cache in caches.values()}) != 1:
+            raise self._fail("time", "needs caches.l1d, and the same line_bytes in every level")
+        if caches["l1d"].shared:
+            raise self._fail("caches.l1d.shared", "a first level that cores share cannot be estimated; expected false")
+        if "time" not in self.sources():
+            raise self._fail("sources.time", "is missing: where do the figures of [time] come from?")
+        return TimeModel(
+            self.number("time.scale", 0.1, 10),
+            self.number("time.store_miss_ns", 0, 1000),
+            self.number("time.dram_line_ns", 0, 1000),
+            self.number("time.uncertainty_percent", 1, 100),
+        )
 
     def sources(self) -> dict[str, str]:
         table = self._get("sources", {})

@@ -41,6 +41,27 @@ PACKED(dots) {
   return 0;
 }
 
+// Reads one byte of each of args[0] cache lines of 64 bytes, and writes it back: 1 load, 1 store, 2 scalar, 1 branch.
+PACKED(sweep) {
+  static char buffer[4 << 20] __attribute__((aligned(64)));
+  char* at = buffer;
+  char* end = buffer + 64 * args[0].v_int64;
+  if (args[0].v_int64 < 0 || end > buffer + sizeof buffer) abort();
+  while (at != end) {
+    __asm__ volatile("ldrb w9, [%0]\n strb w9, [%0]\n add %0, %0, #64" : "+r"(at) : : "memory", "w9");
+  }
+  return 0;
+}
+
+// args[0] turns with an instruction that is not in the core models' table; traps on a core without it.
+PACKED(strange) {
+  static char cell;
+  for (int64_t turn = args[0].v_int64; turn > 0; turn--) {
+    __asm__ volatile(".arch_extension lse\n casb w9, w10, [%0]" : : "r"(&cell) : "memory", "w9");
+  }
+  return 0;
+}
+
 // tvm/runtime/c_backend_api.h
 typedef struct {
   void* sync_handle;

@@ -98,8 +98,18 @@ def test_profile_takes_the_newest_bundle_and_writes_both_reports(capsys, rasp4_b
     assert [Path(file).name for file in result["files"]] == ["report.json", "report.html"]
     report = read_report(tmp_path / "report.json")
     assert json.loads(report.to_json()) == result["report"]
-    assert report.cost.kind == "simulated"
+    assert report.cost.kind == "estimated"
     assert "<!doctype html>" in (tmp_path / "report.html").read_text(encoding="utf-8")
+
+
+def test_profile_at_half_the_clock_doubles_what_the_core_computes(capsys, rasp4_bundle, tmp_path):
+    options = ("--inputs", 1, "-o", tmp_path)
+    full = run_json(capsys, "profile", rasp4_bundle.path, *options)["report"]
+    half = run_json(capsys, "profile", rasp4_bundle.path, "--clock", "900MHz", *options)["report"]
+    assert (full["target"]["clock_hz"], half["target"]["clock_hz"]) == (1_800_000_000, 900_000_000)
+    assert half["cost"]["instructions"] == full["cost"]["instructions"]
+    ratio = half["cost"]["estimate"]["compute_ms"] / full["cost"]["estimate"]["compute_ms"]
+    assert ratio == pytest.approx(2, rel=1e-3)
 
 
 def test_profile_prints_every_layer_and_where_the_reports_are(capsys, rasp4_bundle, pi, tmp_path):

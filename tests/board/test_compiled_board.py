@@ -48,7 +48,8 @@ def _bundle(graph: Graph, target, path: Path) -> SimpleNamespace:
         )
         for layer in code.program.layers
     ]
-    return SimpleNamespace(library_path=path, output_shape=code.program.output_shape, layers=layers)
+    shapes = {"input_shape": graph.tensors[graph.input].shape, "output_shape": code.program.output_shape}
+    return SimpleNamespace(library_path=path, layers=layers, **shapes)
 
 
 @pytest.mark.parametrize("threads", [1, 4])

@@ -49,7 +49,13 @@ def test_layers_add_up_to_the_whole_on_the_virtual_pi(rasp4_bundle, simulated):
     assert len(simulated.layers) == len(rasp4_bundle.layers)
     assert set(simulated.whole.instructions) == set(INSTRUCTION_CLASSES)
     assert abs(simulated.layer_sum_difference) < 0.03
-    assert abs(sum(layer.milliseconds for layer in simulated.layers) / simulated.whole.milliseconds - 1) < 0.03
+    assert abs(sum(layer.total for layer in simulated.layers) / simulated.whole.total - 1) < 0.03
+    parts = simulated.whole.estimate
+    total_ns = parts.compute_ns + parts.load_miss_ns + parts.store_miss_ns + parts.dram_ns
+    assert total_ns == pytest.approx(1e6 * simulated.whole.milliseconds, rel=1e-3)  # parts are never below zero
+    assert sum(layer.estimate.l1_load_misses for layer in simulated.layers) == pytest.approx(
+        parts.l1_load_misses, rel=0.1
+    )
     pairs = zip(simulated.layers, rasp4_bundle.layers, strict=True)
     costly = [figure.total for figure, layer in pairs if layer.macs > 10_000]
     # The emulated core does at most 16 multiply-accumulates an instruction: fewer instructions were not counted.
@@ -68,7 +74,7 @@ def test_the_report_of_a_profile_is_valid_and_complete(rasp4_bundle, simulated):
     assert (report.model, report.variant, report.groups, report.scale) == ("ShuffleNetV1", "paper", 8, 0.25)
     assert (report.shuffle.found, report.shuffle.folded, report.shuffle.copies_left) == (15, 15, 0)
     assert len(report.shuffle.sites) == 15
-    assert report.cost.kind == "simulated"
+    assert (report.cost.kind, report.cost.uncertainty_percent) == ("estimated", 10)
     assert report.verification.equal
     assert sum(layer.share for layer in report.layers) == pytest.approx(1)
     assert report.macs == sum(layer.macs for layer in report.layers)
@@ -88,7 +94,8 @@ def test_the_stock_server_is_measured(host_bundle):
     report = bundle_report(host_bundle, profile)
     assert Report.from_json(report.to_json()) == report
     assert report.cost.instructions is None
-    assert "simulated" not in report_files(host_bundle, profile)["report.html"]
+    page = report_files(host_bundle, profile)["report.html"]
+    assert "simulated" not in page and "estimated" not in page
 
 
 def test_the_stock_server_takes_a_number_of_threads(host_bundle):
@@ -122,7 +129,7 @@ def test_a_board_that_drops_in_mid_run_is_a_device_error(rasp4_bundle):
     with virtual_pi(RASP4) as server, connect_device(server.address) as session:
 
         def unplug(phase: str, done: int, total: int) -> None:
-            if phase == "measuring" and done == 5:
+            if phase == "measuring" and done == 1:
                 process_state.stop(server)
 
         with pytest.raises(DeviceError, match="lost"):

@@ -1,18 +1,25 @@
 """The virtual Pi: uploads run, time is simulated and repeatable, counts are exact."""
 
 import gc
+import os
+import signal
+import time
+from contextlib import suppress
+from pathlib import Path
 
 import pytest
 from probe import build_probe
 
-from shufflec.devices import process_state
+from shufflec.devices import board_clock, process_state
 from shufflec.devices.session import connect
 from shufflec.devices.virtual_pi import start, virtual_pi
 from shufflec.errors import DeviceError, InputFileError, OptionError, ToolMissingError
+from shufflec.files import data_dir
 from shufflec.targets.target import INSTRUCTION_CLASSES, load_target
 
 pytestmark = pytest.mark.board
 RASP4 = load_target("rasp4")
+TURNS = 1_000_000
 
 
 @pytest.fixture(scope="module")
@@ -69,18 +76,111 @@ def test_two_runs_in_two_sessions_on_two_boards_give_the_same_figures(pi, librar
         for server in (pi, pi, other):
             with connect(server.address) as session:
                 module = session.upload_module(library)
-                figures.append([counted(session, module, "mixed", n, number=3) for n in (10, 1000)])
+                calls = [("mixed", 10), ("mixed", 1000), ("sweep", 10_000)]
+                figures.append([counted(session, module, *call, number=3) for call in calls])
                 del module
             gc.collect()
     assert figures[0] == figures[1] == figures[2]
 
 
-def test_simulated_time_is_cycles_by_the_targets_clock(session, library):
+def test_without_a_time_model_time_is_cycles_by_class_and_the_targets_clock(library):
+    target = load_target("aarch64")
+    with virtual_pi(target) as server, connect(server.address) as session:
+        module = session.upload_module(library)
+        seconds, region = counted(session, module, "mixed", 10_000)
+        del module
+    gc.collect()
+    cycles = sum(count * target.cycles[name] for name, count in region.instructions.items())
+    assert seconds[0] == pytest.approx(cycles / target.clock_hz, abs=2e-9)
+    assert region.simulated_ns == pytest.approx(seconds[0] * 1e9, abs=1)
+    assert region.estimate is None
+
+
+def test_estimated_time_adds_up_from_its_parts(session, library):
     module = session.upload_module(library)
     seconds, region = counted(session, module, "mixed", 10_000)
-    cycles = sum(count * RASP4.cycles[name] for name, count in region.instructions.items())
-    assert seconds[0] == pytest.approx(cycles / RASP4.clock_hz, abs=2e-9)
-    assert region.simulated_ns == pytest.approx(seconds[0] * 1e9, abs=1)
+    parts = region.estimate
+    total = parts.compute_ns + parts.load_miss_ns + parts.store_miss_ns + parts.dram_ns
+    assert seconds[0] == pytest.approx(1e-9 * total, abs=1e-9)
+    # A turn of "mixed" loads, adds, multiplies and stores one line: it takes cycles, and misses nothing.
+    assert 2 < parts.compute_ns * RASP4.clock_hz / 1e9 / 10_000 < 20
+    assert parts.l1_load_misses + parts.l1_store_misses + parts.dram_lines < 20
+
+
+def test_misses_follow_from_the_boards_caches(session, library):
+    """256 sets of 2 ways of 64 bytes, then 1024 of 16: a buffer read line by line and written line by line."""
+    module = session.upload_module(library)
+    lines = {name: size // 64 for name, size in {"l1d": 8 << 10, "l2": 512 << 10, "dram": 4 << 20}.items()}
+    found = {}
+    for name, count in lines.items():
+        _, found[name] = counted(session, module, "sweep", count)
+    assert found["l1d"].estimate.l1_load_misses + found["l1d"].estimate.l1_store_misses < 60
+    assert found["l2"].estimate.l1_load_misses == pytest.approx(lines["l2"], abs=30)
+    assert found["l2"].estimate.dram_lines < 30
+    # Each line is read, and written right after it: no store misses; a fill and a write to memory.
+    assert found["dram"].estimate.l1_load_misses == pytest.approx(lines["dram"], abs=30)
+    assert found["dram"].estimate.l1_store_misses < 30
+    assert found["dram"].estimate.dram_lines == pytest.approx(2 * lines["dram"], abs=60)
+    assert found["dram"].estimate.dram_ns == pytest.approx(
+        found["dram"].estimate.dram_lines * RASP4.time.dram_line_ns, abs=0.01
+    )
+
+
+def test_calls_in_a_row_find_what_the_ones_before_left(session, library):
+    module = session.upload_module(library)
+    empty, *calls = session.time_each(module, "sweep", "empty", 3)
+    assert empty.total < 200
+    assert [call.total - calls[0].total for call in calls] == pytest.approx([0, 5, 10], abs=8)
+    assert all(call.estimate.l1_load_misses < 20 for call in calls)
+    with pytest.raises(DeviceError, match="no function absent"):
+        session.time_each(module, "absent", "empty", 1)
+
+
+def clock_process(folder) -> int:
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            if (process / "cwd").readlink() == folder and board_clock.MODULE in (process / "cmdline").read_text():
+                return int(process.name)
+    raise AssertionError("no clock runs")
+
+
+def test_without_its_clock_a_board_says_so_instead_of_another_time(library):
+    with virtual_pi(RASP4) as server:
+        with connect(server.address) as session:
+            module = session.upload_module(library)
+            session.time(module, "mixed", 10)
+            os.kill(clock_process(server.folder), signal.SIGKILL)
+            with pytest.raises(DeviceError, match="the board says: NoTimeError: the virtual board's clock has ended"):
+                session.time(module, "mixed", 10)
+            del module
+        gc.collect()
+        assert "the virtual board's clock has ended" in server.log.read_text()
+
+
+def test_unknown_instructions_are_refused_in_one_line(library):
+    with virtual_pi(load_target("rasp5")) as server, connect(server.address) as session:
+        module = session.upload_module(library)
+        with pytest.raises(DeviceError, match=r"instructions that the core model does not know take \d+\.\d % of"):
+            session.time(module, "strange", 100_000)
+        del module
+    gc.collect()
+
+
+def test_the_clock_ends_with_its_board():
+    with virtual_pi(RASP4) as server:
+        clock = clock_process(server.folder)
+    deadline = time.monotonic() + 30
+    while process_state.process_start(clock) is not None and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert process_state.process_start(clock) is None
+
+
+def test_a_core_without_a_model_is_one_line(tmp_path):
+    text = (data_dir("targets") / "rasp4.toml").read_text()
+    path = tmp_path / "mine.toml"
+    path.write_text(text.replace('name = "cortex-a72"', 'name = "cortex-a55"', 1))
+    with pytest.raises((DeviceError, OptionError), match="cortex-a55"):
+        start(load_target(str(path)))
 
 
 def test_dot_products_run_on_the_pi_5_only(library, session):
@@ -94,17 +194,23 @@ def test_dot_products_run_on_the_pi_5_only(library, session):
         session.time(module, "dots", 500)
 
 
-def test_several_threads_are_all_counted_and_the_busiest_one_decides_the_time(library):
-    with virtual_pi(RASP4, threads=4) as server, connect(server.address) as session:
-        module = session.upload_module(library)
+def test_several_threads_are_all_counted_and_the_busiest_one_decides_the_time(session, library):
+    module = session.upload_module(library)
+    assert module["parallel"](1) == 1
+    alone, _ = counted(session, module, "parallel", TURNS)
+    del module
+    with virtual_pi(RASP4, threads=4) as server, connect(server.address) as four:
+        module = four.upload_module(library)
         assert module["parallel"](1) == 4  # as many as the board has, whatever this machine has
-        for _ in range(3):
-            seconds, region = counted(session, module, "parallel", 100_000)
-            assert region.instructions["widening_multiply"] == 4 * 100_000
-            alone = 100_000 * (RASP4.cycles["widening_multiply"] + RASP4.cycles["scalar"] + RASP4.cycles["branch"])
-            assert seconds[0] == pytest.approx(alone / RASP4.clock_hz, rel=0.05)
+        together = []
+        for _ in range(5):
+            seconds, region = counted(four, module, "parallel", TURNS)
+            assert region.instructions["widening_multiply"] == 4 * TURNS
+            together += seconds
         del module
     gc.collect()
+    # A thread that waits for the others spins, for longer where this machine is busy.
+    assert min(together) == pytest.approx(alone[0], rel=0.05)
 
 
 def test_more_threads_than_counters_are_refused_not_miscounted(session, library):

@@ -24,7 +24,7 @@ def outcome(capsys, *arguments: str) -> tuple[ExitCode, str]:
 @pytest.mark.parametrize(
     ("command", "words"),
     [
-        ("profile", ["--rpc", "--threads", "shufflec profile", "simulated"]),
+        ("profile", ["--rpc", "--threads", "--clock", "shufflec profile", "estimated"]),
         ("run", ["--top", "shufflec run", "cat.jpg"]),
     ],
 )
@@ -60,6 +60,10 @@ def test_a_bundle_that_is_none(capsys, tmp_path):
         (["profile", "b", "--repeats", "0"], "--repeats"),
         (["profile", "b", "--threads", "0"], "--threads"),
         (["profile", "b", "--timeout", "0"], "--timeout"),
+        (
+            ["profile", "b", "--clock", "1.5GHz", "--rpc", "127.0.0.1:1"],
+            "--clock 1.5GHz: the board at --rpc has its own",
+        ),
         (["run", "b"], "IMAGE"),
     ],
 )

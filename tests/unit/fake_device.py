@@ -11,6 +11,7 @@ import numpy as np
 import tvm
 
 from shufflec.data.preprocessing import Preprocessing
+from shufflec.devices.session import Estimate, Region
 from shufflec.errors import DeviceError
 from shufflec.ir.graph import Graph, Op, TensorSpec
 from shufflec.ir.reference import execute
@@ -73,7 +74,7 @@ class FakeSession:
     """Runs the tiny graph. wrong: tensors that come out changed. drop_after: calls before the connection is lost.
 
     milliseconds: what each timed call takes in turn, the whole network first; repeated. overhead: milliseconds of any
-    call on top of that.
+    call on top of that. estimates: whether time comes in parts.
     """
 
     address = "fake:1"
@@ -87,13 +88,14 @@ class FakeSession:
         drop_after=None,
         milliseconds=(10, 1, 5, 3, 1),
         overhead=0.0,
+        estimates=False,
     ):
         self.kind = kind
         self.calls: list[str] = []
         self._wrong, self._wrong_whole, self._drop_after = wrong, wrong_whole, drop_after
         self.remote = SimpleNamespace(get_function=lambda name: {"runtime.NumThreads": lambda: 2}[name])
         self._milliseconds, self._timed, self._tensors = milliseconds, 0, {}
-        self._overhead, self._last = overhead, 0.0
+        self._overhead, self._last, self._estimates = overhead, 0.0, estimates
 
     @contextmanager
     def guard(self, doing: str) -> Iterator[None]:
@@ -106,10 +108,13 @@ class FakeSession:
         self.calls.append(f"upload {path}")
         return self
 
-    def counters(self):
+    def last_region(self):
         if self.kind == "measured":
             return None
-        return {"load": round(600 * self._last), "scalar": round(400 * self._last)}
+        instructions = {"load": round(600 * self._last), "scalar": round(400 * self._last)}
+        ns = self._last * 1e6
+        estimate = Estimate(0.7 * ns, 0.1 * ns, 0.1 * ns, 0.1 * ns, *[round(ns / n) for n in (10, 20, 40)])
+        return Region(instructions, sum(instructions.values()), round(ns), estimate if self._estimates else None)
 
     def __getitem__(self, name):
         return getattr(self, f"_{name}")
@@ -124,6 +129,14 @@ class FakeSession:
             return SimpleNamespace(mean=self._last / 1e3)
 
         return evaluate
+
+    def time_each(self, module, name, empty, count):
+        regions = []
+        with self.guard(f"time {name}"):
+            for call, *arguments in [(empty,), *[(name, i) for i in range(count)]]:
+                self.time_evaluator(call, self.cpu)(*arguments)
+                regions.append(self.last_region())
+        return regions
 
     def _call(self, name: str) -> None:
         self.calls.append(name)

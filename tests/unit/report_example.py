@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from shufflec.reports.schema import (
     SCHEMA_VERSION,
     Accuracy,
     ArenaTensor,
     Cost,
+    Estimate,
     Layer,
     Report,
     Shuffle,
@@ -23,8 +26,21 @@ _LAYERS = (
 )
 
 
+def _estimate(cost: int) -> Estimate:
+    """Parts of cost/1000 milliseconds."""
+    return Estimate(0.7 * cost / 1e3, 0.1 * cost / 1e3, 0.15 * cost / 1e3, 0.05 * cost / 1e3, 8 * cost, 2 * cost, cost)
+
+
+def simulated_report() -> Report:
+    """The same of a board without a time model."""
+    report = example_report()
+    layers = tuple(replace(layer, estimate=None) for layer in report.layers)
+    cost = replace(report.cost, kind="simulated", uncertainty_percent=None, estimate=None)
+    return replace(report, cost=cost, layers=layers)
+
+
 def example_report(**changes: object) -> Report:
-    """A simulated profile of four layers; keyword arguments replace fields."""
+    """An estimated profile of four layers; keyword arguments replace fields."""
     total = sum(row[-1] for row in _LAYERS)
     fields = {
         "schema": SCHEMA_VERSION,
@@ -45,12 +61,14 @@ def example_report(**changes: object) -> Report:
         "peak_activation_bytes": 3072,
         "lower_bound_bytes": 3072,
         "cost": Cost(
-            kind="simulated",
+            kind="estimated",
             device="virtual Raspberry Pi 4",
-            method="one instruction a cycle",
+            method="a millisecond a thousand instructions",
             threads=1,
             repeats=1,
             milliseconds=1.01,
+            uncertainty_percent=10.0,
+            estimate=_estimate(1010),
             instructions=1010,
             instructions_by_class={"load": 400, "widening_multiply": 610},
             layer_sum_difference=total / 1010 - 1,
@@ -62,6 +80,7 @@ def example_report(**changes: object) -> Report:
                 shape,
                 macs,
                 cost / 1e3,
+                _estimate(cost),
                 cost,
                 {"load": cost // 2, "widening_multiply": cost - cost // 2},
                 cost / total,

@@ -10,9 +10,10 @@ import pytest
 
 from shufflec.bench import arm64_python, emulate
 from shufflec.bench.board_files import board_root, processor_files
-from shufflec.bench.emulate import COUNTERS_MAGIC, MAX_THREADS, count_of_one_run
+from shufflec.bench.emulate import COUNTERS_MAGIC, ESTIMATE_WORDS, MAX_THREADS, count_of_one_run
 from shufflec.devices.build import NATIVE
 from shufflec.errors import DeviceError, ToolMissingError
+from shufflec.profiling.clock_protocol import ANSWER_BYTES
 from shufflec.targets.target import INSTRUCTION_CLASSES, load_target
 
 _CLASSES = len(INSTRUCTION_CLASSES)
@@ -20,7 +21,7 @@ _CLASSES = len(INSTRUCTION_CLASSES)
 
 def _words(*first_thread: int, second: int = 0, exact: int = 1, magic: int = COUNTERS_MAGIC) -> list[int]:
     counts = [*first_thread, second, *[0] * (MAX_THREADS * _CLASSES - len(first_thread) - 1)]
-    return [magic, 1, exact, *counts]
+    return [magic, 1, exact, *counts, *[9] * ESTIMATE_WORDS]
 
 
 def test_protocol_is_that_of_the_native_sources() -> None:
@@ -36,6 +37,7 @@ def test_protocol_is_that_of_the_native_sources() -> None:
     assert number(r"#define SHUFFLEC_MAX_THREADS (\d+)") == MAX_THREADS
     fields = re.search(r"struct ShufflecCounters \{(.*?)\};", header, re.DOTALL)[1]
     assert re.findall(r"uint64_t (\w+)", fields) == ["magic", "regions", "exact", "instructions"]
+    assert 8 * ESTIMATE_WORDS == ANSWER_BYTES
 
 
 def test_threads_add_up_and_the_empty_region_is_taken_off() -> None:

@@ -5,12 +5,14 @@ import pytest
 from fake_device import FakeBundle, FakeSession
 
 from shufflec.data.preprocessing import Preprocessing
+from shufflec.devices.session import Estimate
 from shufflec.errors import DeviceError, InputFileError, OptionError, WrongResultError
 from shufflec.ir import reference
 from shufflec.profiling.inputs import seeded_inputs
 from shufflec.profiling.predict import open_predictor, top_classes
-from shufflec.profiling.profile import profile_bundle
+from shufflec.profiling.profile import Figure, profile_bundle
 
+PARTS = Estimate(1.0, 0.0, 0.0, 0.0, 0, 0, 0)
 INPUTS = seeded_inputs(Preprocessing((4, 4)), 3)
 
 
@@ -30,7 +32,7 @@ def test_layers_are_called_in_order_after_the_input():
     profile_bundle(FakeBundle(), session, INPUTS)
     assert session.calls == [
         "upload net.so", "run", "run", "run", "layer_count", "run",
-        "set_input", "layer 0", "layer 1", "layer 2", "layer 3",
+        "set_input", "layer_count", "layer 0", "layer 1", "layer 2", "layer 3",
     ]  # fmt: skip
 
 
@@ -40,6 +42,22 @@ def test_the_cost_of_the_calls_is_taken_off(kind):
     assert profile.whole.milliseconds == pytest.approx(10)
     assert [layer.milliseconds for layer in profile.layers] == pytest.approx([1, 5, 3, 1])
     assert profile.layer_sum_difference == pytest.approx(0)
+
+
+def test_an_estimate_comes_with_its_parts_less_those_of_the_call():
+    session = FakeSession(overhead=2.0, estimates=True)
+    profile = profile_bundle(FakeBundle(), session, INPUTS)
+    whole = profile.whole.estimate
+    assert whole.compute_ns == pytest.approx(0.7 * 10e6)
+    assert (whole.l1_load_misses, whole.l1_store_misses, whole.dram_lines) == (10**6, 500_000, 250_000)
+    assert [layer.estimate.dram_ns for layer in profile.layers] == pytest.approx([1e5, 5e5, 3e5, 1e5])
+    assert profile.shares == pytest.approx((0.1, 0.5, 0.3, 0.1))
+
+
+def test_shares_of_an_estimate_are_of_time_not_of_instructions():
+    layer = Figure(3.0, {"load": 10}, PARTS)
+    assert layer.weight == 3.0
+    assert Figure(3.0, {"load": 10}).weight == 10
 
 
 def test_measured_time_is_the_median_of_interleaved_rounds():

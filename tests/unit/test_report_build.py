@@ -19,6 +19,7 @@ from shufflec.backends.manifest import (
     ShuffleSite,
 )
 from shufflec.data.preprocessing import Preprocessing
+from shufflec.devices.session import Estimate
 from shufflec.models.architecture import Architecture
 from shufflec.models.complexity import complexity
 from shufflec.profiling.profile import Figure, Profile
@@ -98,6 +99,36 @@ def test_a_simulated_profile():
     assert "4 threads, with their waiting, which varies" in several.cost.method
 
 
+PARTS = Estimate(3_000_000.125, 500_000.0, 400_000.0, 200_000.0, 3000, 200, 100)
+ESTIMATED = replace(
+    SIMULATED,
+    whole=replace(SIMULATED.whole, estimate=PARTS),
+    layers=tuple(replace(layer, estimate=PARTS) for layer in SIMULATED.layers),
+)
+
+
+def test_an_estimated_profile():
+    report = bundle_report(bundle(), ESTIMATED)
+    assert (report.cost.kind, report.cost.uncertainty_percent) == ("estimated", 10)
+    assert report.cost.estimate.compute_ms == 3.000000125
+    assert (report.cost.estimate.store_miss_ms, report.cost.estimate.l1_store_misses) == (0.4, 200)
+    assert "core and cache models of the Raspberry Pi 4 Model B (cortex-a72 at 1.8 GHz)" in report.cost.method
+    assert report.cost.layer_sum_difference == pytest.approx(4.0 / 4.1 - 1)
+    assert [layer.share for layer in report.layers] == [0.75, 0.25]
+    assert report.layers[1].estimate == report.cost.estimate
+    several = bundle_report(bundle(), replace(ESTIMATED, threads=4))
+    assert several.cost.uncertainty_percent == 25
+    assert "the busiest counts, and their waiting varies" in several.cost.method
+    unknown = bundle_report(bundle(target=load_target("aarch64")), ESTIMATED)
+    assert unknown.cost.uncertainty_percent is None
+
+
+def test_a_board_without_a_time_model_says_so():
+    report = bundle_report(bundle(target=load_target("aarch64")), SIMULATED)
+    assert report.cost.kind == "simulated"
+    assert "there is no time model of this board" in report.cost.method
+
+
 def test_a_measured_profile():
     report = bundle_report(bundle(), MEASURED)
     assert (report.cost.kind, report.cost.device, report.cost.threads) == ("measured", "RPC server at pi:9090", 4)
@@ -114,7 +145,7 @@ def test_the_port_of_a_local_server_is_no_part_of_the_report():
     assert report_files(bundle(), replace(SIMULATED, address="127.0.0.1:6")) == report_files(bundle(), SIMULATED)
 
 
-@pytest.mark.parametrize("profile", [None, SIMULATED, MEASURED])
+@pytest.mark.parametrize("profile", [None, SIMULATED, ESTIMATED, MEASURED])
 def test_the_files_are_valid(profile):
     files = report_files(bundle(), profile)
     assert sorted(files) == ["report.html", "report.json"]

@@ -5,7 +5,7 @@ from dataclasses import replace
 from html.parser import HTMLParser
 
 import pytest
-from report_example import example_report
+from report_example import example_report, simulated_report
 
 from shufflec.reports import html
 from shufflec.reports.schema import Accuracy, Layer, Shuffle, ShuffleSite
@@ -57,22 +57,28 @@ def test_the_page_shows_every_layer_tensor_and_figure():
     for layer in report.layers:
         assert text.count(layer.name) >= 3  # the bar, its tooltip, the table
     for words in ("ShuffleNetV1 0.25x g=8 (paper), 8x8, 10 classes", "98.33 %", "float 98.61 %", "18,432", "1,010",
-                  "3.00 KiB", "0 copies", "1 found, 1 folded away", "one instruction a cycle", "0.27.0.post1",
+                  "3.00 KiB", "0 copies", "1 found, 1 folded away", "a millisecond a thousand", "0.27.0.post1",
                   "8 rows of 3", "widening multiply", "shuffle: copies 1.50 KiB"):  # fmt: skip
         assert words in text, words
 
 
 def test_cost_figures_are_labelled_wherever_they_stand():
-    simulated = html.render(example_report())
-    assert simulated.count(">simulated</span>") == 4  # the heading, layers, classes, method
+    estimated = html.render(example_report())
+    assert estimated.count(">estimated</span>") == 4  # the heading, layers, classes, method
+    assert "estimated, +-10 %" in estimated and "Raspberry Pi 4 @ 1.8 GHz, 1 thread" in estimated
+    assert "counted in an emulator, one inference" in estimated
+    assert "estimated: a millisecond a thousand instructions" in estimated
+    assert "time, estimated" in estimated
+    assert "store misses 152" in estimated
+    assert "measured" not in estimated and "simulated" not in estimated
+    simulated = html.render(simulated_report())
+    assert simulated.count(">simulated</span>") == 4
     assert simulated.count("simulated, one inference") == 2  # time and instructions
-    assert "simulated: one instruction a cycle" in simulated
-    assert "time, simulated" in simulated
-    assert "measured" not in simulated
-    report = example_report()
+    assert "measured" not in simulated and "estimated" not in simulated
+    report = simulated_report()
     measured = html.render(replace(report, cost=replace(report.cost, kind="measured")))
     assert measured.count(">measured</span>") == 4
-    assert "simulated" not in measured
+    assert "simulated" not in measured and "estimated" not in measured
 
 
 def test_untrusted_text_is_escaped():
@@ -100,12 +106,12 @@ def test_untrusted_text_is_escaped():
 
 def test_a_report_before_profiling_shows_macs_and_says_so():
     report = example_report()
-    layers = tuple(Layer(x.name, x.kind, x.shape, x.macs, None, None, None, None) for x in report.layers)
+    layers = tuple(Layer(x.name, x.kind, x.shape, x.macs, None, None, None, None, None) for x in report.layers)
     page = html.render(replace(report, cost=None, verification=None, layers=layers))
     Outline(page)
     assert "not profiled yet" in page
     assert "MACs per layer" in page
-    assert "simulated" not in page and "measured" not in page
+    assert all(word not in page for word in ("simulated", "estimated", "measured"))
 
 
 def test_random_weights_and_wrong_outputs_stand_out():

@@ -44,13 +44,14 @@ def test_fields_that_are_unknown_before_profiling_may_be_null():
 @pytest.mark.parametrize(
     ("path", "value", "message"),
     [
-        ("schema", 2, "schema is 2, expected 1"),
+        ("schema", 1, "schema is 1, expected 2"),
         ("macs", "many", "macs is 'many', expected a whole number"),
         ("macs", -1, "macs is -1, expected a finite number, zero or more"),
         ("macs", True, "macs is True, expected a whole number"),
         ("macs", 10**30, "expected a finite number"),
         ("input", [8], "input is [8], expected a list of 2 items"),
-        ("cost.kind", "guessed", "cost.kind is 'guessed', expected one of measured, simulated"),
+        ("cost.kind", "guessed", "cost.kind is 'guessed', expected one of measured, estimated, simulated"),
+        ("cost.estimate.dram_ms", -1.0, "cost.estimate.dram_ms is -1.0, expected a finite number, zero or more"),
         ("layers.2.shape", [1, "x"], "layers[2].shape[1] is 'x'"),
         ("layers.0.share", 1.5, "layers[0].share is 1.5, expected at most 1"),
         ("memory.1.last", 99, "memory[1] lives from layer 1 to 99"),

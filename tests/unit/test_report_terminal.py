@@ -4,7 +4,7 @@ import io
 from dataclasses import replace
 
 import pytest
-from report_example import example_report
+from report_example import example_report, simulated_report
 from rich.console import Console
 
 from shufflec.reports.terminal import print_report
@@ -13,16 +13,17 @@ SNAPSHOT = """\
 ShuffleNetV1 0.25x g=8 (paper), 8x8, 10 classes
 for rasp4: Raspberry Pi 4, cortex-a72, neon
 
-layer           kind              output    MACs  instructions  simulated   share
+layer           kind              output    MACs  instructions  estimated   share
 quantize        quantize          8x8x3        0           100     100 µs  10.0 %  ██▋
 stage2.1.conv1  conv2d            8x8x24  18,432           600     600 µs  60.0 %  ████████████████
 stage2.1.conv2  depthwise_conv2d  8x8x24  13,824           250     250 µs  25.0 %  ██████▋
 classifier      dense             1x1x10     240            50    50.0 µs   5.0 %  █▍
 whole network                             32,496         1,010    1.01 ms
 
-cost      1.01 k instructions, 1.01 ms simulated, 1 thread, on virtual Raspberry Pi 4
-          one instruction a cycle
-          the layers' instructions add up to 0.99 % below the whole network's
+cost      1.01 k instructions, estimated 1.01 ms (+-10 %, Raspberry Pi 4 @ 1.8 GHz, 1 thread)
+          compute 707 µs, load misses 101 µs (8.08 k), store misses 152 µs (2.02 k), DRAM 50.5 µs (1.01 k lines)
+          a millisecond a thousand instructions
+          the layers' milliseconds add up to 0.99 % below the whole network's
 classes   widening multiply 610, load 400
 outputs   logits, bit for bit, equal to the integer reference for 4 inputs (digits)
 shuffle   1 channel shuffle found, 1 folded into convolutions, no copy left
@@ -48,7 +49,7 @@ def test_a_narrow_terminal_loses_columns_but_no_figure(width, gone):
     assert all(len(line) <= width for line in text.splitlines())
     header = text.splitlines()[3]
     assert all(name not in header for name in gone)
-    assert "instructions" in header and "simulated" in header and "share" in header
+    assert "instructions" in header and "estimated" in header and "share" in header
     assert "…" not in text
 
 
@@ -64,12 +65,26 @@ def test_markup_in_names_is_printed_as_it_is():
 
 def test_a_device_that_counts_nothing_shows_time_only():
     report = example_report()
-    cost = replace(report.cost, kind="measured", instructions=None, instructions_by_class=None)
-    layers = tuple(replace(layer, instructions=None, instructions_by_class=None) for layer in report.layers)
+    nothing = {"instructions": None, "instructions_by_class": None, "estimate": None}
+    cost = replace(report.cost, kind="measured", uncertainty_percent=None, **nothing)
+    layers = tuple(replace(layer, **nothing) for layer in report.layers)
     text = printed(replace(report, cost=cost, layers=layers))
     assert "1.01 k instructions" not in text
     assert "1.01 ms measured" in text
     assert "the layers' milliseconds add up" in text
+
+
+def test_a_board_without_a_time_model_says_simulated():
+    text = printed(simulated_report())
+    assert "1.01 k instructions, 1.01 ms simulated, 1 thread, on virtual Raspberry Pi 4" in text
+    assert "the layers' instructions add up" in text
+    assert "estimated" not in text and "+-" not in text
+
+
+def test_several_threads_and_an_unknown_range_are_said():
+    report = example_report()
+    text = printed(replace(report, cost=replace(report.cost, threads=4, uncertainty_percent=None)))
+    assert "estimated 1.01 ms (uncertainty unknown, Raspberry Pi 4 @ 1.8 GHz, 4 threads)" in text
 
 
 def test_a_report_before_profiling_has_no_cost():

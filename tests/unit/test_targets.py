@@ -1,10 +1,12 @@
 """Target files: the shipped ones load; a user's bad one names the key."""
 
+from dataclasses import replace
+
 import pytest
 
 from shufflec.errors import InputFileError, OptionError
 from shufflec.files import data_dir
-from shufflec.targets.target import load_target, read_target, target_names
+from shufflec.targets.target import load_target, read_target, target_names, with_clock
 
 GOOD = (data_dir("targets") / "rasp4.toml").read_text()
 
@@ -21,6 +23,12 @@ def test_cache_geometry_of_the_pi_4():
     caches = load_target("rasp4").caches
     assert (caches["l1d"].sets, caches["l1d"].ways) == (256, 2)
     assert (caches["l2"].sets, caches["l2"].ways) == (1024, 16)
+
+
+def test_boards_with_published_timings_have_a_time_model():
+    calibrated = [name for name in target_names() if load_target(name).time]
+    assert calibrated == ["rasp3", "rasp4", "rasp5", "zero2w"]
+    assert load_target("rasp4").time.uncertainty_percent == 10
 
 
 def test_only_the_pi_5_uses_dot_products():
@@ -51,6 +59,17 @@ def test_a_name_cannot_reach_other_files(name):
         ('family = "linux"', 'family = "linux"\nfoo = 1', "foo: unknown key"),
         ('family = "linux"', 'family = "linux', "is not valid TOML"),
         ("cores = 4", "cores = true", "core.cores: expected an integer"),
+        ("scale = 0.910", "scale = 0", "time.scale: expected a number from 0.1 to 10, found 0"),
+        ("scale = 0.910", "scale = nan", "time.scale: expected a number"),
+        ("scale = 0.910", "", "time.scale: is missing"),
+        ("scale = 0.910", "scale = 1.0\nspeed = 2", "time: expected a table of scale, store_miss_ns, dram_line_ns"),
+        ("store_miss_ns = 22.2", "store_miss_ns = -1", "time.store_miss_ns: expected a number from 0 to 1000"),
+        ("dram_line_ns = 3.6", "dram_line_ns = true", "time.dram_line_ns: expected a number"),
+        ("uncertainty_percent = 10", "uncertainty_percent = 0", "time.uncertainty_percent: expected a number from 1"),
+        ("time = ", "other = ", "sources.time: is missing"),
+        ("[caches.l1d]", "[caches.l3]", "time: needs caches.l1d"),
+        ("line_bytes = 64", "line_bytes = 32", "time: needs caches.l1d, and the same line_bytes in every level"),
+        ("ways = 2", "ways = 2\nshared = true", "caches.l1d.shared: "),
     ],
 )
 def test_a_wrong_key_is_named(tmp_path, old, new, message):
@@ -65,3 +84,17 @@ def test_a_users_own_file_is_a_target(tmp_path):
     path = tmp_path / "mine.toml"
     path.write_text(GOOD.replace('name = "rasp4"', 'name = "mine"', 1))
     assert load_target(str(path)).name == "mine"
+
+
+@pytest.mark.parametrize(
+    ("text", "hertz"),
+    [("1.5GHz", 1_500_000_000), ("600 mhz", 600_000_000), ("1000000", 10**6), ("2400000kHz", 2_400_000_000)],
+)
+def test_another_clock(text, hertz):
+    assert with_clock(load_target("rasp4"), text) == replace(load_target("rasp4"), clock_hz=hertz)
+
+
+@pytest.mark.parametrize("text", ["", "fast", "0", "-1GHz", "1.5 THz", "11GHz", "nan", "1e9", "1.5GHz 2"])
+def test_a_clock_that_cannot_be_is_refused(text):
+    with pytest.raises(OptionError, match="expected 1MHz to 10GHz"):
+        with_clock(load_target("rasp4"), text)

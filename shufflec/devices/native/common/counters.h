@@ -32,16 +32,36 @@ enum ShufflecClass {
 enum ShufflecOperation {
   SHUFFLEC_REGION_START = 1, /* counting starts after this call */
   SHUFFLEC_REGION_STOP = 2,  /* counting stops with this call; ShufflecCounters is written */
+  SHUFFLEC_SESSION_START = 3, /* this process serves a client: its caches are followed from here on, empty at first */
+  SHUFFLEC_CACHES_PAUSE = 4,  /* outside of regions the caches are not followed, */
+  SHUFFLEC_CACHES_RESUME = 5, /* until here: for regions that follow each other on the board */
 };
 
 #define SHUFFLEC_MAX_THREADS 16
-#define SHUFFLEC_COUNTERS_MAGIC UINT64_C(0x31746e6366756873) /* "shufcnt1"; its last digit is the layout's version */
+#define SHUFFLEC_COUNTERS_MAGIC UINT64_C(0x32746e6366756873) /* "shufcnt2"; its last digit is the layout's version */
+#define SHUFFLEC_PROBLEM_BYTES 200
+
+/* Time of a region by the core model and the caches, where the emulator was started with a clock. */
+enum ShufflecEstimateState {
+  SHUFFLEC_NOT_ESTIMATED, /* no clock: time is instructions at their class's cycles */
+  SHUFFLEC_ESTIMATED,
+  SHUFFLEC_ESTIMATE_FAILED, /* `problem` says why; there is no time for this region */
+};
+
+struct ShufflecEstimate {
+  uint64_t state;
+  double compute_ns, load_miss_ns, store_miss_ns, dram_ns; /* the parts of the region's time; they add up to it */
+  uint64_t l1_load_misses, l1_store_misses;  /* accesses, over all threads */
+  uint64_t dram_lines;                       /* lines filled from memory, and dirty ones written to it */
+  char problem[SHUFFLEC_PROBLEM_BYTES];      /* one line, ends with a zero */
+};
 
 struct ShufflecCounters {
   uint64_t magic;
   uint64_t regions; /* closed so far */
   uint64_t exact;   /* 0 when more threads ran than counters were made for */
   uint64_t instructions[SHUFFLEC_MAX_THREADS][SHUFFLEC_CLASSES]; /* executed in the last region, by thread and class */
+  struct ShufflecEstimate estimate; /* of the last region */
 };
 
 #ifdef __cplusplus

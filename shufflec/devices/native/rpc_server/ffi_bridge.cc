@@ -78,4 +78,20 @@ ffi::Any CallGlobal(const std::string& name, std::initializer_list<ffi::AnyView>
   return result;
 }
 
+ModuleFunction::ModuleFunction(ffi::AnyView module, const std::string& name)
+    : function_(CallGlobal("ffi.ModuleGetFunction", {module, ffi::String(name), false})) {
+  if (reinterpret_cast<const TVMFFIAny&>(function_).type_index != kTVMFFIFunction) {
+    throw std::runtime_error("the module has no function " + name);
+  }
+}
+
+bool ModuleFunction::Call(const ffi::AnyView* arguments, int count) const {
+  const auto* given = reinterpret_cast<const TVMFFIAny*>(arguments);
+  ffi::Any result;
+  return TVMFFIFunctionCall(reinterpret_cast<const TVMFFIAny&>(function_).v_obj, const_cast<TVMFFIAny*>(given), count,
+                            reinterpret_cast<TVMFFIAny*>(&result)) == 0;
+}
+
+void ModuleFunction::ThrowFailure() { ThrowRaised(); }
+
 }  // namespace shufflec

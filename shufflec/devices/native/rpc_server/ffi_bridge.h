@@ -24,6 +24,21 @@ void RegisterGlobal(const std::string& name, size_t argument_count, Callback cal
 // Calls a global packed function. Throws std::runtime_error with the message of the callee.
 tvm::ffi::Any CallGlobal(const std::string& name, std::initializer_list<tvm::ffi::AnyView> arguments);
 
+// A packed function of a module. Throws std::runtime_error when the module has none of that name.
+class ModuleFunction {
+ public:
+  ModuleFunction(tvm::ffi::AnyView module, const std::string& name);
+
+  // Calls it and returns whether it succeeded; throws nothing and takes few instructions, so that it can be timed.
+  bool Call(const tvm::ffi::AnyView* arguments, int count) const;
+
+  // Throws what the last failed call raised, as std::runtime_error.
+  [[noreturn]] static void ThrowFailure();
+
+ private:
+  tvm::ffi::Any function_;
+};
+
 }  // namespace shufflec
 
 #endif  // SHUFFLEC_FFI_BRIDGE_H_

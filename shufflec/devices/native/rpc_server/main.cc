@@ -160,7 +160,7 @@ int WaitForSession(pid_t child, int client_fd) {
 }
 
 // Serves in a child, because uploaded code may crash or hang; the parent cleans up after it in every case.
-void Serve(const Client& client, int listening_fd) {
+void Serve(const Client& client, int listening_fd, bool simulated) {
   std::string folder = MakeWorkFolder();
   pid_t child = fork();
   if (child == 0) {
@@ -170,6 +170,15 @@ void Serve(const Client& client, int listening_fd) {
     signal(SIGCHLD, SIG_DFL);
     if (client.timeout_seconds) alarm(client.timeout_seconds);
     int failed = 0;
+    int fd = client.socket.fd();
+    if (simulated) {
+      StartSimulatedSession([fd](const std::string& reason) {
+        fprintf(stderr, "session: %s\n", reason.c_str());
+        fflush(nullptr);
+        SendEndReason(fd, "NoTimeError: " + reason);
+        _exit(1);
+      });
+    }
     try {
       ServeSession(client.socket.fd(), folder);
     } catch (const std::exception& error) {
@@ -221,7 +230,7 @@ void RunServer(const Options& options) {
       }
       Client client = Accept(listening, options.key, tracker.get());
       if (!client.socket.open()) continue;
-      Serve(client, listening.fd());
+      Serve(client, listening.fd(), simulated);
       offered = false;
     } catch (const SocketError& error) {  // only the tracker's connection ends up here
       fprintf(stderr, "tracker: %s; trying again\n", error.what());

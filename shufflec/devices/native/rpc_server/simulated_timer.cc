@@ -11,8 +11,11 @@
 
 #include <algorithm>
 #include <cmath>
+#include <functional>
+#include <iomanip>
 #include <sstream>
 #include <stdexcept>
+#include <utility>
 
 #include "ffi_bridge.h"
 
@@ -49,9 +52,15 @@ const char* const kClassNames[SHUFFLEC_CLASSES] = SHUFFLEC_CLASS_NAMES;
 const ShufflecCounters* counters = nullptr;
 CoreCost core_cost;
 ShufflecCounters last_region{};
+std::function<void(const std::string&)> end_session;
 
-// Threads run side by side on cores of their own, so the busiest one decides.
+// By the emulator's clock where there is one. Without, threads run side by side on cores of their own, so the busiest
+// one decides.
 double Nanoseconds(const ShufflecCounters& region) {
+  const ShufflecEstimate& estimate = region.estimate;
+  if (estimate.state == SHUFFLEC_ESTIMATED) {
+    return estimate.compute_ns + estimate.load_miss_ns + estimate.store_miss_ns + estimate.dram_ns;
+  }
   double longest = 0;
   for (const auto& thread : region.instructions) {
     double cycles = 0;
@@ -61,12 +70,20 @@ double Nanoseconds(const ShufflecCounters& region) {
   return longest * 1e9 / core_cost.clock_hz;
 }
 
+// The region that just ended. Does not return when there is no time to report: the runtime that asks for it has no place
+// for an error.
+const ShufflecCounters& TakeRegion() {
+  last_region = *counters;
+  if (last_region.estimate.state == SHUFFLEC_ESTIMATE_FAILED) end_session(last_region.estimate.problem);
+  return last_region;
+}
+
 class SimulatedTimerNode final : public tvm::runtime::TimerNode {
  public:
   void Start() final { syscall(SHUFFLEC_SYSCALL, SHUFFLEC_REGION_START); }
   void Stop() final {
     syscall(SHUFFLEC_SYSCALL, SHUFFLEC_REGION_STOP);
-    region_ = last_region = *counters;
+    region_ = TakeRegion();
   }
   int64_t SyncAndGetElapsedNanos() final { return std::llround(Nanoseconds(region_)); }
   TVM_FFI_DECLARE_OBJECT_INFO_FINAL("shufflec.SimulatedTimer", SimulatedTimerNode, tvm::runtime::TimerNode);
@@ -75,19 +92,60 @@ class SimulatedTimerNode final : public tvm::runtime::TimerNode {
   ShufflecCounters region_{};
 };
 
-std::string LastRegionJson() {
+std::string EstimateJson(const ShufflecEstimate& estimate) {
+  if (estimate.state != SHUFFLEC_ESTIMATED) return "null";
+  std::ostringstream json;
+  json << std::fixed << std::setprecision(3) << "{\"compute_ns\": " << estimate.compute_ns
+       << ", \"load_miss_ns\": " << estimate.load_miss_ns << ", \"store_miss_ns\": " << estimate.store_miss_ns << ", \"dram_ns\": " << estimate.dram_ns
+       << ", \"l1_load_misses\": " << estimate.l1_load_misses << ", \"l1_store_misses\": " << estimate.l1_store_misses
+       << ", \"dram_lines\": " << estimate.dram_lines << "}";
+  return json.str();
+}
+
+std::string RegionJson(const ShufflecCounters& region) {
   std::ostringstream json;
   uint64_t total = 0;
   json << "{\"instructions\": {";
   for (int c = 0; c < SHUFFLEC_CLASSES; c++) {
     uint64_t executed = 0;
-    for (const auto& thread : last_region.instructions) executed += thread[c];
+    for (const auto& thread : region.instructions) executed += thread[c];
     total += executed;
     json << (c ? ", " : "") << '"' << kClassNames[c] << "\": " << executed;
   }
-  json << "}, \"total\": " << total << ", \"simulated_ns\": " << std::llround(Nanoseconds(last_region))
-       << ", \"regions\": " << last_region.regions << ", \"exact\": " << (last_region.exact ? "true" : "false") << "}";
+  json << "}, \"total\": " << total << ", \"simulated_ns\": " << std::llround(Nanoseconds(region))
+       << ", \"regions\": " << region.regions << ", \"exact\": " << (region.exact ? "true" : "false")
+       << ", \"estimate\": " << EstimateJson(region.estimate) << "}";
   return json.str();
+}
+
+ShufflecCounters TimeOnce(const ModuleFunction& function, const ffi::AnyView* arguments, int count) {
+  syscall(SHUFFLEC_SYSCALL, SHUFFLEC_REGION_START);
+  bool good = function.Call(arguments, count);
+  syscall(SHUFFLEC_SYSCALL, SHUFFLEC_REGION_STOP);
+  if (!good) ModuleFunction::ThrowFailure();
+  return TakeRegion();
+}
+
+// Calls function(0), function(1), ... function(count - 1) of a module twice, and times each call of the second round
+// as if nothing ran between them: what a call finds in the caches is what the calls before it left there. The first
+// region is that of a call that does nothing.
+std::string TimeEach(ffi::AnyView module, const std::string& name, const std::string& empty, int64_t count) {
+  ModuleFunction function(module, name), nothing(module, empty);
+  for (int64_t i = 0; i < count; i++) {
+    ffi::AnyView index(i);
+    if (!function.Call(&index, 1)) ModuleFunction::ThrowFailure();
+  }
+  struct Pause {
+    Pause() { syscall(SHUFFLEC_SYSCALL, SHUFFLEC_CACHES_PAUSE); }
+    ~Pause() { syscall(SHUFFLEC_SYSCALL, SHUFFLEC_CACHES_RESUME); }
+  } pause;
+  TimeOnce(nothing, nullptr, 0);  // the second one finds its own lines in the caches, as each layer finds the call's
+  std::string json = "[" + RegionJson(TimeOnce(nothing, nullptr, 0));
+  for (int64_t i = 0; i < count; i++) {
+    ffi::AnyView index(i);
+    json += ", " + RegionJson(TimeOnce(function, &index, 1));
+  }
+  return json + "]";
 }
 
 }  // namespace
@@ -130,12 +188,21 @@ bool OpenCounters(const char* path) {
   return counters->regions == before + 1;  // somebody counts
 }
 
+void StartSimulatedSession(std::function<void(const std::string&)> end) {
+  end_session = std::move(end);
+  syscall(SHUFFLEC_SYSCALL, SHUFFLEC_SESSION_START);
+}
+
 void RegisterSimulatedTimer(const CoreCost& cost) {
   core_cost = cost;
   RegisterGlobal("runtime.timer.cpu", 1, [](const auto&) {
     return ffi::Any(tvm::runtime::Timer(ffi::make_object<SimulatedTimerNode>()));
   });
-  RegisterGlobal("shufflec.counters", 0, [](const auto&) { return ffi::Any(ffi::String(LastRegionJson())); });
+  RegisterGlobal("shufflec.time_each", 4, [](const auto& arguments) {
+    return ffi::Any(ffi::String(TimeEach(arguments[0], arguments[1].template cast<ffi::String>(),
+                                         arguments[2].template cast<ffi::String>(), arguments[3].template cast<int64_t>())));
+  });
+  RegisterGlobal("shufflec.counters", 0, [](const auto&) { return ffi::Any(ffi::String(RegionJson(last_region))); });
 }
 
 }  // namespace shufflec

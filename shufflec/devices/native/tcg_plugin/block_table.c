@@ -63,6 +63,7 @@ void block_table_start_region(void) {
   pthread_mutex_lock(&lock);
   for (size_t i = 0; i < count; i++) {
     for (unsigned t = 0; t < threads; t++) blocks[i]->executions_at_start[t] = executions(blocks[i], t);
+    memset(&blocks[i]->misses, 0, sizeof blocks[i]->misses);
   }
   pthread_mutex_unlock(&lock);
 }
@@ -76,6 +77,19 @@ void block_table_sum(uint64_t instructions[SHUFFLEC_MAX_THREADS][SHUFFLEC_CLASSE
       if (!ran) continue;
       for (int c = 0; c < SHUFFLEC_CLASSES; c++) instructions[t][c] += ran * blocks[i]->instructions[c];
     }
+  }
+  pthread_mutex_unlock(&lock);
+}
+
+void block_table_visit(BlockVisitor visit, void *data) {
+  pthread_mutex_lock(&lock);
+  for (size_t i = 0; i < count; i++) {
+    uint64_t ran[SHUFFLEC_MAX_THREADS], any = 0;
+    for (unsigned t = 0; t < threads; t++) {
+      ran[t] = executions(blocks[i], t) - blocks[i]->executions_at_start[t];
+      any |= ran[t];
+    }
+    if (any) visit(blocks[i], ran, data);
   }
   pthread_mutex_unlock(&lock);
 }

@@ -1,23 +1,32 @@
-/* TCG plugin for qemu-aarch64 (user mode): counts executed instructions by class between two guest requests.
+/* TCG plugin for qemu-aarch64 (user mode): counts executed instructions by class between two guest requests, and asks
+ * a clock how long they would take on the board.
  *
  * Arguments: counters=FILE  the file shared with the guest (../common/counters.h), made by whoever starts qemu
  *            threads=N      1 (default): inline counters, for one guest thread; more: a callback and a counter for each
+ *            clock=SOCKET   a clock process listens there (../common/clock_protocol.h); needs caches
+ *            caches=LINE:SETSxWAYS[s]:...  bytes in a line and the levels, nearest first; s: shared by all threads
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "a64_class.h"
 #include "block_table.h"
+#include "cache_model.h"
+#include "clock_client.h"
 #include "qemu_plugin_api.h"
 
 QEMU_PLUGIN_EXPORT int qemu_plugin_version = SHUFFLEC_QEMU_PLUGIN_API;
 
 static struct ShufflecCounters *shared;
 static int too_many_threads;
+/* Caches are followed while a client is served, so that they are warm when a region starts; misses count inside it. */
+static int serving, in_region, paused;
 
 static void on_execute(unsigned vcpu, void *data) {
   if (vcpu < block_table_threads()) ((struct Block *)data)->executions[vcpu]++;
@@ -31,6 +40,22 @@ static void count_executions(struct qemu_plugin_tb *tb, struct Block *block) {
   }
 #endif
   qemu_plugin_register_vcpu_tb_exec_cb(tb, on_execute, QEMU_PLUGIN_CB_NO_REGS, block);
+}
+
+static void on_access(unsigned vcpu, qemu_plugin_meminfo_t access, uint64_t address, void *data) {
+  if (!serving || (paused && !in_region)) return;
+  struct CacheMisses outside;
+  struct CacheMisses *misses = in_region ? &((struct Block *)data)->misses : &outside;
+  cache_model_access(vcpu, address, 1u << qemu_plugin_mem_size_shift(access), qemu_plugin_mem_is_store(access), misses);
+}
+
+static void follow_accesses(struct qemu_plugin_tb *tb, struct Block *block) {
+  for (uint32_t i = 0; i < block->length; i++) {
+    enum ShufflecClass kind = shufflec_a64_class(block->words[i]);
+    if (kind != SHUFFLEC_LOAD && kind != SHUFFLEC_STORE) continue;
+    qemu_plugin_register_vcpu_mem_cb(qemu_plugin_tb_get_insn(tb, i), on_access, QEMU_PLUGIN_CB_NO_REGS,
+                                     QEMU_PLUGIN_MEM_RW, block);
+  }
 }
 
 static uint32_t instruction_word(const struct qemu_plugin_insn *instruction) {
@@ -58,6 +83,16 @@ static void on_translate(qemu_plugin_id_t id, struct qemu_plugin_tb *tb) {
     abort(); /* a count that misses blocks would be wrong without a sign of it */
   }
   count_executions(tb, block);
+  if (cache_model_configured()) follow_accesses(tb, block);
+}
+
+static void stop_region(void) {
+  in_region = 0;
+  block_table_sum(shared->instructions);
+  shared->exact = !too_many_threads;
+  memset(&shared->estimate, 0, sizeof shared->estimate);
+  if (serving) clock_client_estimate(&shared->estimate);
+  shared->regions++;
 }
 
 static void on_syscall(qemu_plugin_id_t id, unsigned vcpu, int64_t number, uint64_t operation, uint64_t a2, uint64_t a3,
@@ -66,10 +101,14 @@ static void on_syscall(qemu_plugin_id_t id, unsigned vcpu, int64_t number, uint6
   if (number != SHUFFLEC_SYSCALL) return;
   if (operation == SHUFFLEC_REGION_START) {
     block_table_start_region();
+    in_region = 1;
   } else if (operation == SHUFFLEC_REGION_STOP) {
-    block_table_sum(shared->instructions);
-    shared->exact = !too_many_threads;
-    shared->regions++;
+    stop_region();
+  } else if (operation == SHUFFLEC_SESSION_START) {
+    cache_model_clear();
+    serving = clock_client_present();
+  } else if (operation == SHUFFLEC_CACHES_PAUSE || operation == SHUFFLEC_CACHES_RESUME) {
+    paused = operation == SHUFFLEC_CACHES_PAUSE;
   }
 }
 
@@ -94,8 +133,22 @@ static int map_counters(const char *path) {
   return 0;
 }
 
+static int configure_caches(const char *text) {
+  struct CacheLevel levels[CACHE_LEVELS_MAX] = {{0}};
+  unsigned line_bytes = 0, count = 0;
+  int at = 0;
+  if (sscanf(text, "%u%n", &line_bytes, &at) != 1) return -1;
+  for (text += at; *text; text += at, count++) {
+    if (count == CACHE_LEVELS_MAX) return -1;
+    if (sscanf(text, ":%" SCNu32 "x%" SCNu32 "%n", &levels[count].sets, &levels[count].ways, &at) != 2) return -1;
+    levels[count].shared = text[at] == 's';
+    at += text[at] == 's';
+  }
+  return cache_model_configure(levels, count, line_bytes, block_table_threads());
+}
+
 QEMU_PLUGIN_EXPORT int qemu_plugin_install(qemu_plugin_id_t id, const qemu_info_t *info, int argc, char **argv) {
-  const char *counters = NULL;
+  const char *counters = NULL, *caches = NULL;
   for (int i = 0; i < argc; i++) {
     if (!strncmp(argv[i], "counters=", 9)) {
       counters = argv[i] + 9;
@@ -103,6 +156,10 @@ QEMU_PLUGIN_EXPORT int qemu_plugin_install(qemu_plugin_id_t id, const qemu_info_
       unsigned long threads = strtoul(argv[i] + 8, NULL, 10);
       if (threads < 1 || threads > SHUFFLEC_MAX_THREADS) return refuse("cannot count this many: ", argv[i]);
       block_table_set_threads((unsigned)threads);
+    } else if (!strncmp(argv[i], "clock=", 6)) {
+      if (clock_client_set_socket(argv[i] + 6) != 0) return refuse("no socket can have this path: ", argv[i]);
+    } else if (!strncmp(argv[i], "caches=", 7)) {
+      caches = argv[i] + 7;
     } else {
       return refuse("unknown argument: ", argv[i]);
     }
@@ -114,6 +171,8 @@ QEMU_PLUGIN_EXPORT int qemu_plugin_install(qemu_plugin_id_t id, const qemu_info_
     return refuse("this QEMU has another plugin interface version", "; remove the cache folder to build the counter again");
   }
   if (!counters) return refuse("counters=FILE is missing", "");
+  if (clock_client_present() != (caches != NULL)) return refuse("clock=SOCKET and caches=... need each other", "");
+  if (caches && configure_caches(caches) != 0) return refuse("cannot model these caches: ", caches);
   if (map_counters(counters) != 0) return -1;
   qemu_plugin_register_vcpu_init_cb(id, on_vcpu_init);
   qemu_plugin_register_vcpu_tb_trans_cb(id, on_translate);

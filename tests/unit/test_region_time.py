@@ -1,0 +1,216 @@
+"""A region's time from made-up blocks, and the protocol that the plugin speaks."""
+
+from __future__ import annotations
+
+import random
+import re
+import socket
+import struct
+import threading
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from shufflec.devices.build import NATIVE
+from shufflec.errors import OptionError, UnsupportedModelError
+from shufflec.profiling import clock as clock_module
+from shufflec.profiling import clock_protocol as protocol
+from shufflec.profiling.clock import Clock, serve
+from shufflec.profiling.clock_protocol import BlockRun, Estimate, ProtocolError
+from shufflec.profiling.cores.core import load_core
+from shufflec.profiling.cores.model import BlockEstimate
+from shufflec.profiling.cores.timing import TimeParameters, estimate_ms
+from shufflec.profiling.region_time import Board, region_time
+from shufflec.targets.target import TimeModel
+
+ONE_GHZ = 1e9  # a cycle is a nanosecond
+BOARD = Board(ONE_GHZ, TimeModel(2.0, 30.0, 10.0, 10.0), refill_cycles=5, overlap=0.0)
+A, B, C = b"aaaa", b"bbbbbbbb", b"cccccccccccc"
+
+
+def cycles(unknown=0):
+    """Core models' answer: a cycle an instruction, but 10 for block A. unknown: instructions of block A."""
+
+    def look_up(blocks):
+        sizes = [len(block) // 4 for block in blocks]
+        return [
+            BlockEstimate(10.0 if block == A else size, 20.0, {}, size, unknown if block == A else 0)
+            for block, size in zip(blocks, sizes, strict=True)
+        ]
+
+    return look_up
+
+
+def test_time_adds_up_from_cycles_and_misses():
+    runs = [BlockRun(A, (100,), 7, 3, 4), BlockRun(B, (1000,), 0, 1, 0)]
+    estimate = region_time(BOARD, runs, cycles())
+    assert estimate == Estimate(2.0 * (1000 + 2000), 2.0 * 5 * 7, 30.0 * 4, 10.0 * 4, 7, 4, 4)
+
+
+@pytest.mark.parametrize("name", ["cortex-a53", "cortex-a72", "cortex-a76"])
+def test_one_thread_is_the_formula_that_boards_are_fitted_with(name):
+    core, time = load_core(name), BOARD.time
+    runs = [BlockRun(A, (123,), 11, 2, 50), BlockRun(B, (3,), 0, 9, 9), BlockRun(C, (77,), 1, 0, 0)]
+    estimate = region_time(Board(1.8e9, time, core.refill_cycles, core.overlap), runs, cycles())
+    total = estimate.compute_ns + estimate.load_miss_ns + estimate.store_miss_ns + estimate.dram_ns
+    counts = np.array([[1230, 11, 2, 50], [6, 0, 9, 9], [231, 1, 0, 0]], float)
+    parameters = TimeParameters(time.scale, time.store_miss_ns, time.dram_line_ns)
+    assert total == pytest.approx(1e6 * estimate_ms(core, 1.8e9, counts, parameters), abs=0.01)
+
+
+def test_overlap_hides_a_share_of_the_shorter_side_block_by_block():
+    board = replace(BOARD, overlap=0.75)
+    core_bound, memory_bound = BlockRun(A, (100,), 10, 2, 4), BlockRun(B, (10,), 1, 40, 0)
+    estimate = region_time(board, [core_bound, memory_bound], cycles())
+    assert estimate.compute_ns == 2000 + 0.25 * 40
+    assert estimate.load_miss_ns == 100 + 0.25 * 10
+    assert estimate.store_miss_ns == 0.25 * 60 + 1200
+    assert estimate.dram_ns == 0.25 * 40
+
+
+def test_the_busiest_thread_counts_and_threads_slow_the_memory():
+    runs = [BlockRun(A, (100, 100, 100, 100), 8, 4, 6), BlockRun(B, (10, 0, 0, 0))]
+    four = region_time(BOARD, [runs[0]], cycles())
+    assert (four.compute_ns, four.load_miss_ns) == (2000, 2 * 5 * 8 / 4)
+    assert (four.store_miss_ns, four.dram_ns) == (1.5 * 30 * 4, 1.5 * 10 * 6)
+    assert region_time(BOARD, runs, cycles()).compute_ns == 2 * (1000 + 20)
+    idle = region_time(BOARD, [BlockRun(A, (100, 0, 0, 0), 8, 4, 6)], cycles())
+    assert idle == region_time(BOARD, [BlockRun(A, (100,), 8, 4, 6)], cycles())
+
+
+def test_the_order_of_blocks_changes_no_digit():
+    generator = random.Random(1)
+    runs = [BlockRun(generator.choice((A, B, C)), (generator.randrange(10**9),), i, i // 2, i // 3) for i in range(200)]
+    fractional = lambda blocks: [BlockEstimate(len(block) / 7, 1.0, {}, 1, 0) for block in blocks]  # noqa: E731
+    first = region_time(BOARD, runs, fractional)
+    for _ in range(5):
+        generator.shuffle(runs)
+        assert region_time(BOARD, runs, fractional) == first
+
+
+def test_nothing_ran():
+    assert region_time(BOARD, [], cycles()) == Estimate(0, 0, 0, 0, 0, 0, 0)
+
+
+def test_unknown_instructions_are_refused_above_two_per_cent_of_the_cycles():
+    runs = [BlockRun(A, (1000,)), BlockRun(B, (240_000,))]  # A: 10,000 of 490,000 cycles
+    with pytest.raises(UnsupportedModelError, match=r"does not know take 2\.0 % of the cycles, more than 2 %"):
+        region_time(BOARD, runs, cycles(unknown=1))
+    region_time(BOARD, [runs[0], BlockRun(B, (260_000,))], cycles(unknown=1))
+    region_time(BOARD, [BlockRun(A, (100,))], cycles(unknown=1))  # 1000 cycles: the timing itself
+
+
+RUNS = [BlockRun(A, (5, 6), 1, 2, 3), BlockRun(B, (7, 0)), BlockRun(C, (2**40, 1), 4, 5, 6)]
+
+
+def test_a_request_comes_through_as_it_was():
+    request = protocol.pack_request(RUNS)
+    assert len(request) % 8 == 0
+    assert protocol.request_bytes(request[: protocol.HEADER_BYTES]) == len(request)
+    assert protocol.read_request(request) == RUNS
+
+
+def test_answers_come_through_as_they_were():
+    estimate = Estimate(1.5, 2.25, 0.0, 1e12, 2**40, 3, 0)
+    assert protocol.read_answer(protocol.pack_estimate(estimate)) == estimate
+    assert protocol.read_answer(protocol.pack_problem("two\nlines, \u00fc")) == "two lines, ?"
+    long = protocol.read_answer(protocol.pack_problem("x" * 1000))
+    assert isinstance(long, str) and set(long) == {"x"} and len(long) < 200
+
+
+def test_the_layout_is_the_headers():
+    common = NATIVE / "common"
+    text = (common / "clock_protocol.h").read_text() + (common / "counters.h").read_text()
+    assert int(re.search(r"CLOCK_MAGIC UINT64_C\((0x\w+)\)", text)[1], 16) == protocol.MAGIC
+    assert int(re.search(r"MAX_THREADS (\d+)", text)[1]) == protocol.MAX_THREADS
+    assert int(re.search(r"PROBLEM_BYTES (\d+)", text)[1]) == 200
+    assert protocol.HEADER_BYTES == 8 + 8 + 4 + 4
+    assert protocol.ANSWER_BYTES == 8 + 4 * 8 + 3 * 8 + 200
+
+
+@pytest.mark.parametrize("cut", [1, 8, 60, 100])
+def test_a_request_that_is_cut_off_is_refused(cut):
+    with pytest.raises(ProtocolError):
+        protocol.read_request(protocol.pack_request(RUNS)[:-cut])
+
+
+@pytest.mark.parametrize(
+    ("header", "words"),
+    [
+        (struct.pack("<QQII", 1, 24, 1, 0), "another version"),
+        (struct.pack("<QQII", protocol.MAGIC, 2**40, 1, 0), "cannot be"),
+        (struct.pack("<QQII", protocol.MAGIC, 3, 1, 0), "cannot be"),
+        (struct.pack("<QQII", protocol.MAGIC, 24, 17, 0), "for 17 threads"),
+    ],
+)
+def test_a_header_that_cannot_be_is_refused(header, words):
+    with pytest.raises(ProtocolError, match=words):
+        protocol.request_bytes(header)
+
+
+@pytest.fixture
+def table(monkeypatch):
+    """A fake core model; the list holds the blocks of each time that it was asked."""
+    asked = []
+
+    def look_up(core, blocks):
+        assert core == "cortex-a72"
+        asked.append(list(blocks))
+        return cycles(unknown=1)(blocks)
+
+    monkeypatch.setattr(clock_module, "block_cycles", look_up)
+    return asked
+
+
+def test_the_clock_asks_the_model_once_for_each_block(table):
+    clock = Clock("cortex-a72", 1.8e9, BOARD.time)
+    first = protocol.read_answer(clock.answer(protocol.pack_request([BlockRun(B, (9,)), BlockRun(B, (1,))])))
+    assert first.compute_ns == pytest.approx(20 * 2 / 1.8, abs=1e-3)
+    clock.answer(protocol.pack_request([BlockRun(B, (2,)), BlockRun(C, (1,))]))
+    clock.answer(protocol.pack_request([BlockRun(C, (2,))]))
+    assert table == [[B], [C]]
+
+
+def test_what_the_clock_cannot_answer_is_one_line(table, monkeypatch):
+    clock = Clock("cortex-a72", 1.8e9, BOARD.time)
+    problem = protocol.read_answer(clock.answer(protocol.pack_request([BlockRun(A, (10**6,))])))
+    assert "does not know take 100.0 % of the cycles" in problem
+    assert "cut off" in protocol.read_answer(clock.answer(protocol.pack_request(RUNS)[:-40]))
+    monkeypatch.setattr(clock_module, "block_cycles", lambda core, blocks: int("x"))
+    assert "the clock failed: ValueError" in protocol.read_answer(
+        clock.answer(protocol.pack_request([BlockRun(C, (1,))]))
+    )
+    with pytest.raises(OptionError, match="no model of this core"):
+        Clock("cortex-x9", 1e9, BOARD.time)
+
+
+def test_the_clock_serves_until_its_lifeline_ends(table, tmp_path):
+    path = str(tmp_path / "clock.socket")
+    ours, its = socket.socketpair()
+    listening = socket.socket(socket.AF_UNIX)
+    with ours, its, listening:
+        listening.bind(path)
+        listening.listen()
+        thread = threading.Thread(target=serve, args=(Clock("cortex-a72", 1.8e9, BOARD.time), listening, its))
+        thread.start()
+        good = protocol.pack_request([BlockRun(B, (9,))])
+        assert isinstance(ask(path, good), Estimate)
+        assert "another version" in ask(path, b"x" * protocol.HEADER_BYTES)
+        with socket.socket(socket.AF_UNIX) as rude:  # hangs up in the middle
+            rude.connect(path)
+            rude.sendall(good[:30])
+        assert isinstance(ask(path, good), Estimate)
+        ours.close()
+        thread.join(timeout=30)
+        assert not thread.is_alive()
+
+
+def ask(path: str, request: bytes) -> Estimate | str:
+    with socket.socket(socket.AF_UNIX) as client:
+        client.connect(path)
+        client.sendall(request)
+        answer = b""
+        while part := client.recv(4096):
+            answer += part
+    return protocol.read_answer(answer)
