@@ -178,7 +178,8 @@ def _layer_table(report: Report) -> Markup:
 def _classes(report: Report) -> Markup | None:
     if report.cost is None or not report.cost.instructions_by_class:
         return None
-    return _card("Instructions by class", class_chart(report.cost.instructions_by_class), badge=_cost_badge(report))
+    badge = _badge("counted in an emulator", "note")
+    return _card("Instructions by class", class_chart(report.cost.instructions_by_class), badge=badge)
 
 
 def _memory(report: Report) -> Markup | None:

@@ -108,7 +108,7 @@ def shuffle_diagram(site: ShuffleSite, variant: str | None) -> Markup:
 
     after = _Drawing(rows, before.top + before.height + 84.0)
     after.operator("1x1", "convolution")
-    after.crossing("", "the write map: free", "good-ink")
+    after.crossing("", "the write map: no copy", "good-ink")
     after.tensor()
     after.straight()
     after.operator("3x3", "depthwise")

@@ -64,7 +64,8 @@ def test_the_page_shows_every_layer_tensor_and_figure():
 
 def test_cost_figures_are_labelled_wherever_they_stand():
     estimated = html.render(example_report())
-    assert estimated.count(">estimated</span>") == 4  # the heading, layers, classes, method
+    assert estimated.count(">estimated</span>") == 3  # the heading, layers, method
+    assert estimated.count(">counted in an emulator</span>") == 1  # classes: exact, not estimated
     assert "estimated, +-10 %" in estimated and "Raspberry Pi 4 @ 1.8 GHz, 1 thread" in estimated
     assert "counted in an emulator, one inference" in estimated
     assert "estimated: a millisecond a thousand instructions" in estimated
