@@ -16,9 +16,15 @@ from shufflec.errors import InputFileError, NoSpaceError
 _PACKAGE = Path(__file__).resolve().parent
 
 
+_UNWRITABLE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST, errno.EISDIR)
+
+
 @contextmanager
-def write_errors(path: Path) -> Iterator[None]:
-    """Turns a failed write into one line that names the path."""
+def write_errors(path: Path, creating: bool = False) -> Iterator[None]:
+    """Turns a failed write into one line that names the path.
+
+    creating: nothing is read inside, so "no such file" too means that the place does not take files (/proc, say).
+    """
     try:
         yield
     except OSError as error:
@@ -26,7 +32,7 @@ def write_errors(path: Path) -> Iterator[None]:
             raise NoSpaceError(
                 f"{path}: the disk is full", "free some space or choose another place with -o"
             ) from error
-        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST, errno.EISDIR):
+        if error.errno in _UNWRITABLE or (creating and error.errno == errno.ENOENT):
             raise NoSpaceError(
                 f"{path}: cannot be written: {error.strerror}", "choose another place with -o"
             ) from error
@@ -40,7 +46,7 @@ def write_atomic(path: str | Path, content: bytes | str) -> Path:
     """
     path = Path(path)
     data = content.encode("utf-8") if isinstance(content, str) else content
-    with write_errors(path):
+    with write_errors(path, creating=True):
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".partial")
         try:
@@ -64,9 +70,10 @@ def atomic_directory(path: str | Path) -> Iterator[Path]:
     Raises NoSpaceError when the disk is full or the parent cannot be written.
     """
     path = Path(path)
-    with write_errors(path):
+    with write_errors(path, creating=True):
         path.parent.mkdir(parents=True, exist_ok=True)
         work = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.", suffix=".partial"))
+    with write_errors(path):
         os.chmod(work, 0o755)
         old = work.with_suffix(".old")
         try:

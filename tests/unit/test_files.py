@@ -59,6 +59,18 @@ def test_write_below_a_file_is_one_clear_error(tmp_path):
         files.write_atomic(tmp_path / "file" / "below", "x")
 
 
+def test_a_place_that_takes_no_files_is_one_clear_error():
+    with pytest.raises(NoSpaceError, match="cannot be written"):
+        files.write_atomic("/proc/shufflec-test", "x")
+    with pytest.raises(NoSpaceError, match="cannot be written"), files.atomic_directory("/proc/shufflec-test"):
+        pass
+
+
+def test_a_file_missing_inside_the_block_is_not_blamed_on_the_folder(tmp_path):
+    with pytest.raises(FileNotFoundError), files.atomic_directory(tmp_path / "bundle"):
+        (tmp_path / "none").read_bytes()
+
+
 def test_read_limited_refuses_large_missing_and_folders(tmp_path):
     (tmp_path / "big").write_bytes(b"x" * 11)
     with pytest.raises(InputFileError, match="11 bytes, more than the 10"):
