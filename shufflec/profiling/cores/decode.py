@@ -62,11 +62,13 @@ def decode_word(word: bytes) -> Instruction:
     found = next(_disassembler().disasm(word, 0, 1), None)
     if found is None:
         return Instruction(f".word 0x{word[::-1].hex()}", None, False, 0, (), (), None, None, frozenset(), False)
+    text = f"{found.mnemonic} {found.op_str}".strip()
+    if not all(_modelled(found.reg_name(number)) for operand in found.operands for number in _register_ids(operand)):
+        return Instruction(text, None, False, 0, (), (), None, None, frozenset(), False)
     lane = any(operand.vector_index >= 0 for operand in found.operands) and found.mnemonic[:3] in _STRUCTURES
     operands = [_operand(found, operand, lane) for operand in found.operands]
     kinds = "".join(operand.kind + operand.suffix for operand in operands)
     group = find_group(found.mnemonic, kinds)
-    text = f"{found.mnemonic} {found.op_str}".strip()
     moved = [operand for operand in operands if operand.kind in "bhsdqVve"]
     wide = bool(moved) and moved[0].kind in "qV"
     if group is None:
@@ -148,6 +150,18 @@ def _shift_suffix(operand: arm64.Arm64Op) -> str:
         return ""
     left = operand.shift.type in (0, arm64.ARM64_SFT_LSL)
     return "<" if operand.ext == 0 and left and operand.shift.value <= _SHORT_SHIFT else ">"
+
+
+def _register_ids(operand: arm64.Arm64Op) -> tuple[int, ...]:
+    """Capstone's numbers of an operand's registers."""
+    if operand.type == arm64.ARM64_OP_MEM:
+        return tuple(register for register in (operand.mem.base, operand.mem.index) if register)
+    return (operand.reg,) if operand.type == arm64.ARM64_OP_REG else ()
+
+
+def _modelled(name: str) -> bool:
+    """Whether a register is one of A64 without SVE and SME, whose cores are not modelled."""
+    return name in ("sp", "wsp", "xzr", "wzr", "fp", "lr") or (name[0] in "xwbhsdqv" and name[1:].isdigit())
 
 
 def _number(name: str) -> int | None:

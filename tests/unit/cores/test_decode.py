@@ -67,6 +67,12 @@ def test_width_is_of_the_first_register(word, wide):  # add v0.16b; add v0.8b; f
     assert decode(word).wide is wide
 
 
+@pytest.mark.parametrize("word", [0x2518E3E0, 0x85804000, 0x04E0E3E0])  # ptrue p0.b; ldr z0, [x0]; cntd x0
+def test_sve_is_unknown_not_an_error(word):
+    instruction = decode_word(word.to_bytes(4, "little"))
+    assert instruction.group is None
+
+
 def test_word_that_is_no_instruction():
     instruction = decode(0xFFFFFFFF)
     assert instruction.group is None
