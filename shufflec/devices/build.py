@@ -9,18 +9,16 @@ import importlib.util
 import json
 import platform
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from importlib import metadata
 from pathlib import Path
 
 from shufflec.devices.arm64_runtime import arm64_runtime, wheel_versions
 from shufflec.devices.emulator import Emulator
-from shufflec.errors import ShufflecError, ToolMissingError
+from shufflec.errors import ToolMissingError
 from shufflec.files import atomic_directory, cache_dir
+from shufflec.zig import run_zig, zig_version
 
 NATIVE = Path(__file__).resolve().parent / "native"
 SERVER = "shufflec_rpc_server"
@@ -43,13 +41,6 @@ class NativePrograms:
 
     server: Path
     plugin: Path
-
-
-def zig_version() -> str:
-    """Raises ToolMissingError when the compiler is not installed."""
-    if importlib.util.find_spec("ziglang") is None:
-        raise ToolMissingError("ziglang", "compile for AArch64", "python -m pip install ziglang")
-    return metadata.version("ziglang")
 
 
 def native_programs(emulator: Emulator, say: Say = lambda _: None) -> NativePrograms:
@@ -120,15 +111,4 @@ def _key(flags: list[str], sources: list[Path], versions: dict[str, str]) -> str
 
 
 def _zig(arguments: list[str]) -> None:
-    """Runs zig's C or C++ compiler. Raises ShufflecError with its first error line."""
-    done = subprocess.run(
-        [sys.executable, "-m", "ziglang", *arguments],
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if done.returncode != 0:
-        lines = [line for line in done.stderr.splitlines() if "error" in line.lower()] or done.stderr.splitlines()
-        reason = lines[0].strip() if lines else f"it ended with code {done.returncode}"
-        raise ShufflecError(f"building the virtual Pi with zig failed: {reason}", "see `shufflec doctor`")
+    run_zig(arguments, "the virtual Pi")

@@ -12,13 +12,14 @@ import threading
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from tvm import rpc
 
 from shufflec.devices.arm64_runtime import wheel_versions
+from shufflec.devices.estimate import Estimate
 from shufflec.devices.handshake import check_server, parse_address
 from shufflec.errors import DeviceError, InputFileError
 from shufflec.targets.target import INSTRUCTION_CLASSES
@@ -27,28 +28,6 @@ SIMULATED, MEASURED = "simulated", "measured"
 _FAILED_CHECK = re.compile(r"^Check failed: \(.*\) is false: ")
 # A second session with a server that serves one client at a time would wait for ever for the first one to end.
 _open_sessions: weakref.WeakValueDictionary[tuple[str, int], Session] = weakref.WeakValueDictionary()
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """What the time of a region adds up from, in nanoseconds, and the events that it rests on.
-
-    compute_ns: the core model's cycles of the blocks that ran. load_miss_ns, store_miss_ns: of accesses that miss L1D.
-    dram_ns: of lines (dram_lines) that are filled from DRAM or written to it.
-    """
-
-    compute_ns: float
-    load_miss_ns: float
-    store_miss_ns: float
-    dram_ns: float
-    l1_load_misses: int
-    l1_store_misses: int
-    dram_lines: int
-
-    def without(self, overhead: Estimate) -> Estimate:
-        """Each part less that of an overhead, never below zero."""
-        names = [field.name for field in fields(self)]
-        return Estimate(**{name: max(getattr(self, name) - getattr(overhead, name), 0) for name in names})
 
 
 @dataclass(frozen=True)

@@ -67,13 +67,6 @@ def compile_object(function: tirx.PrimFunc, symbol: str, target: tvm.target.Targ
         return path.read_bytes()
 
 
-def assembly(function: tirx.PrimFunc, symbol: str, target: tvm.target.Target, hand_shaped: bool) -> str:
-    """The assembler text of one kernel, to look at spills and instruction counts."""
-    target = _target_of(target, hand_shaped)
-    code = tvm.get_global_func("target.build.llvm")(lower(function, symbol, target, hand_shaped), target)
-    return code.inspect_source("s")
-
-
 def _unpacked(function: tirx.PrimFunc) -> tirx.PrimFunc:
     """Replaces every buffer parameter by its data pointer; the signature is then plain C."""
     parameters, declarations = [], []

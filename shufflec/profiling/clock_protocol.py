@@ -5,6 +5,8 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass
 
+from shufflec.devices.estimate import Estimate
+
 MAGIC = 0x316B6C6366756873  # SHUFFLEC_CLOCK_MAGIC
 MAX_REQUEST_BYTES = 256 << 20
 MAX_THREADS = 16
@@ -31,19 +33,6 @@ class BlockRun:
     l1_load_misses: int = 0
     l1_store_misses: int = 0
     dram_lines: int = 0
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A region's time, in nanoseconds, as the parts that it adds up from, and the misses that it rests on."""
-
-    compute_ns: float
-    load_miss_ns: float
-    store_miss_ns: float
-    dram_ns: float
-    l1_load_misses: int
-    l1_store_misses: int
-    dram_lines: int
 
 
 def request_bytes(header: bytes) -> int:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from shufflec.devices.session import Estimate
+from shufflec.devices.estimate import Estimate
 from shufflec.errors import OptionError
 from shufflec.profiling.check_bundle import check_bundle
 from shufflec.profiling.remote_network import RemoteNetwork

@@ -6,8 +6,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import fsum
 
+from shufflec.devices.estimate import Estimate
 from shufflec.errors import UnsupportedModelError
-from shufflec.profiling.clock_protocol import BlockRun, Estimate
+from shufflec.profiling.clock_protocol import BlockRun
 from shufflec.profiling.cores.model import BlockEstimate
 from shufflec.targets.target import TimeModel
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from shufflec.backends.bundle import REPORT_HTML, REPORT_JSON, Bundle
 from shufflec.backends.manifest import Accuracy as ManifestAccuracy
-from shufflec.devices.session import Estimate as RegionEstimate
+from shufflec.devices.estimate import Estimate as RegionEstimate
 from shufflec.models.complexity import complexity
 from shufflec.profiling.profile import MIN_MS, Profile
 from shufflec.reports import html

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from shufflec.reports.schema import Cost, Estimate, Layer, Report
+from shufflec.reports.schema import Cost, Estimate, Report
 
 #: Categories of operator kinds, in the order of the legend: name and the kinds in it.
 CATEGORIES: dict[str, tuple[str, ...]] = {
@@ -170,15 +170,8 @@ def sum_line(cost: Cost) -> str:
     return f"the layers' {unit} add up to {percent(abs(difference), 2)} {side} the whole network's"
 
 
-def weight_of(layer: Layer) -> float:
-    """What bars and shares are drawn from: instructions where only they are known, else time, else MACs."""
-    if layer.instructions is not None and layer.estimate is None:
-        return float(layer.instructions)
-    return float(layer.macs) if layer.milliseconds is None else layer.milliseconds
-
-
 def weight_unit(report: Report) -> str:
-    """The unit of `weight_of` over a report: "instructions", "ms" or "MACs"."""
+    """What bars are drawn from: "instructions" where only they are known, else "ms", else "MACs"."""
     if report.layers and all(layer.instructions is not None and layer.estimate is None for layer in report.layers):
         return "instructions"
     if report.layers and all(layer.milliseconds is not None for layer in report.layers):

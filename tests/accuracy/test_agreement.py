@@ -1,9 +1,9 @@
 """The integer networks of the bundled checkpoints decide as ONNX Runtime does on the same QDQ models."""
 
 import numpy as np
-import onnxruntime
 
 from shufflec.data.datasets import open_dataset
+from shufflec.ir.compare import OnnxRuntimeModel
 from shufflec.ir.pipeline import lower
 from shufflec.ir.reference import predict
 from shufflec.models.checkpoint import bundled_checkpoint
@@ -16,14 +16,11 @@ LEAST_EQUAL = 0.997  # of all images; the aim is 0.999, 1793 of 1795 were seen
 def agreement(groups: int) -> tuple[int, int]:
     """(images with the same top-1, images) over the held-out digits."""
     prepared = prepare_model(bundled_checkpoint(groups))
-    options = onnxruntime.SessionOptions()
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    options.intra_op_num_threads = 1
-    session = onnxruntime.InferenceSession(prepared.model.SerializeToString(), options)
+    model = OnnxRuntimeModel(prepared.model)
     graph = lower(prepared.model).graph
     equal = count = 0
     for images, _ in open_dataset("digits", "test").batches(prepared.preprocessing, 1):
-        expected = session.run(None, {session.get_inputs()[0].name: images})[0]
+        (expected,) = model.run(images).values()
         equal += int(np.argmax(expected) == np.argmax(predict(graph, images)))
         count += 1
     return equal, count

@@ -11,7 +11,8 @@ import numpy as np
 import tvm
 
 from shufflec.data.preprocessing import Preprocessing
-from shufflec.devices.session import Estimate, Region
+from shufflec.devices.estimate import Estimate
+from shufflec.devices.session import Region
 from shufflec.errors import DeviceError
 from shufflec.ir.graph import Graph, Op, TensorSpec
 from shufflec.ir.reference import execute

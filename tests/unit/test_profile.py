@@ -5,7 +5,7 @@ import pytest
 from fake_device import FakeBundle, FakeSession
 
 from shufflec.data.preprocessing import Preprocessing
-from shufflec.devices.session import Estimate
+from shufflec.devices.estimate import Estimate
 from shufflec.errors import DeviceError, InputFileError, OptionError, WrongResultError
 from shufflec.ir import reference
 from shufflec.profiling.inputs import seeded_inputs

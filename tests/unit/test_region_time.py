@@ -13,11 +13,12 @@ import numpy as np
 import pytest
 
 from shufflec.devices.build import NATIVE
+from shufflec.devices.estimate import Estimate
 from shufflec.errors import OptionError, UnsupportedModelError
 from shufflec.profiling import clock as clock_module
 from shufflec.profiling import clock_protocol as protocol
 from shufflec.profiling.clock import Clock, serve
-from shufflec.profiling.clock_protocol import BlockRun, Estimate, ProtocolError
+from shufflec.profiling.clock_protocol import BlockRun, ProtocolError
 from shufflec.profiling.cores.core import load_core
 from shufflec.profiling.cores.model import BlockEstimate
 from shufflec.profiling.cores.timing import TimeParameters, estimate_ms

@@ -19,7 +19,7 @@ from shufflec.backends.manifest import (
     ShuffleSite,
 )
 from shufflec.data.preprocessing import Preprocessing
-from shufflec.devices.session import Estimate
+from shufflec.devices.estimate import Estimate
 from shufflec.models.architecture import Architecture
 from shufflec.models.complexity import complexity
 from shufflec.profiling.profile import Figure, Profile

@@ -125,7 +125,7 @@ def _operand(found: capstone.CsInsn, operand: arm64.Arm64Op, lane: bool) -> _Ope
     if operand.type == arm64.ARM64_OP_FP:
         return _Operand("f", "", ())
     if operand.type == arm64.ARM64_OP_MEM:
-        parts = [found.reg_name(register) for register in (operand.mem.base, operand.mem.index) if register]
+        parts = [found.reg_name(register) for register in _register_ids(operand)]
         return _Operand("m", "", tuple(n for n in map(_number, parts) if n is not None))
     if operand.type != arm64.ARM64_OP_REG:
         return _Operand("c", "", ())

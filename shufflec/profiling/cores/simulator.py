@@ -6,19 +6,16 @@ import ctypes
 import hashlib
 import json
 import platform
-import subprocess
-import sys
 from dataclasses import dataclass
 from functools import cache, lru_cache
-from importlib import metadata
-from importlib.util import find_spec
 from pathlib import Path
 
-from shufflec.errors import ShufflecError, ToolMissingError
+from shufflec.errors import ShufflecError
 from shufflec.files import atomic_directory, cache_dir
 from shufflec.profiling.cores.core import MAX_CHOICES, MAX_PORTS, Core, Cost
 from shufflec.profiling.cores.decode import Instruction
 from shufflec.profiling.cores.instructions import groups
+from shufflec.zig import run_zig, zig_version
 
 NATIVE = Path(__file__).resolve().parent / "native"
 LIBRARY = "libshufflec_cores.so"
@@ -76,18 +73,17 @@ class Simulation:
 @cache
 def library() -> ctypes.CDLL:
     """Raises ToolMissingError when the compiler is not installed, ShufflecError when it fails."""
-    if find_spec("ziglang") is None:
-        raise ToolMissingError("ziglang", "build the core models", "python -m pip install ziglang")
+    version = zig_version("build the core models")
     sources = sorted(NATIVE.glob("*.c"))
     target = f"{platform.machine()}-linux-gnu.{_GLIBC}"
     inputs = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(NATIVE.iterdir())}
-    identity = [inputs, _FLAGS, target, metadata.version("ziglang")]
+    identity = [inputs, _FLAGS, target, version]
     key = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
     folder = cache_dir("cores") / f"simulator-{key}"
     if not (folder / LIBRARY).is_file():
         with atomic_directory(folder) as work:
             command = ["cc", "-target", target, *_FLAGS, "-o", str(work / LIBRARY), *map(str, sources)]
-            _zig(command)
+            run_zig(command, "the core models")
     loaded = ctypes.CDLL(str(folder / LIBRARY))
     loaded.simulate_block.restype = ctypes.c_int
     return loaded
@@ -142,17 +138,3 @@ def _operation(cost: Cost | None, address_early: int, update_latency: int, instr
 @cache
 def _group_number(name: str) -> int:
     return [group.name for group in groups()].index(name)
-
-
-def _zig(arguments: list[str]) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "ziglang", *arguments],
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if done.returncode != 0:
-        lines = [line for line in done.stderr.splitlines() if "error" in line.lower()] or done.stderr.splitlines()
-        reason = lines[0].strip() if lines else f"it ended with code {done.returncode}"
-        raise ShufflecError(f"building the core models with zig failed: {reason}", "see `shufflec doctor`")
