@@ -1,7 +1,7 @@
 """Starts the process that tells a virtual board's time, beside the emulator.
 
-The core models lie to the right of this room (profiling), so nothing of them is imported here: the clock is a program
-that is started by its module's name and spoken to over a socket, like the emulator itself.
+The clock is a program of its own, spoken to over a socket like the emulator: it outlives the command that started the
+board, and its core models' libraries stay out of this process.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from shufflec.devices.process_state import last_line
 from shufflec.errors import DeviceError
 from shufflec.targets.target import Target, TimeModel
 
-MODULE = "shufflec.profiling.clock"
+MODULE = "shufflec.timing.clock"
 SOCKET, LOG = "clock.socket", "clock.log"
 START_TIMEOUT_S = 120.0  # its first start compiles the core models' inner loop
 _READY = "ready"

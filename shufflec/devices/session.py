@@ -19,10 +19,10 @@ from typing import Any
 from tvm import rpc
 
 from shufflec.devices.arm64_runtime import wheel_versions
-from shufflec.devices.estimate import Estimate
 from shufflec.devices.handshake import check_server, parse_address
 from shufflec.errors import DeviceError, InputFileError
 from shufflec.targets.target import INSTRUCTION_CLASSES
+from shufflec.timing.estimate import Estimate
 
 SIMULATED, MEASURED = "simulated", "measured"
 _FAILED_CHECK = re.compile(r"^Check failed: \(.*\) is false: ")

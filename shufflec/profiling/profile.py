@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from shufflec.devices.estimate import Estimate
 from shufflec.errors import OptionError
 from shufflec.profiling.check_bundle import check_bundle
 from shufflec.profiling.remote_network import RemoteNetwork
 from shufflec.profiling.threads import device_threads
 from shufflec.profiling.verify import verify
+from shufflec.timing.estimate import Estimate
 
 if TYPE_CHECKING:
     from shufflec.backends.bundle import Bundle

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from shufflec.backends.bundle import REPORT_HTML, REPORT_JSON, Bundle
 from shufflec.backends.manifest import Accuracy as ManifestAccuracy
-from shufflec.devices.estimate import Estimate as RegionEstimate
 from shufflec.models.complexity import complexity
 from shufflec.profiling.profile import MIN_MS, Profile
 from shufflec.reports import html
@@ -23,6 +22,7 @@ from shufflec.reports.schema import (
     Verification,
 )
 from shufflec.targets.target import Target
+from shufflec.timing.estimate import Estimate as RegionEstimate
 
 # Published timings with four threads against the same model: 29 % at the 90th percentile on the worst board.
 _THREADS_UNCERTAINTY_PERCENT = 25.0

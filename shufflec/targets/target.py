@@ -36,7 +36,7 @@ class Cache:
 
 @dataclass(frozen=True)
 class TimeModel:
-    """How a board's time follows from its core's cycles and its caches' misses (profiling/cores/timing.py).
+    """How a board's time follows from its core's cycles and its caches' misses (timing/board_time.py).
 
     scale: of the core model's cycles. store_miss_ns: nanoseconds per store that misses L1D. dram_line_ns: nanoseconds
     per line that is filled from DRAM or written to it. uncertainty_percent: of one thread's time.

@@ -11,11 +11,11 @@ import numpy as np
 import tvm
 
 from shufflec.data.preprocessing import Preprocessing
-from shufflec.devices.estimate import Estimate
 from shufflec.devices.session import Region
 from shufflec.errors import DeviceError
 from shufflec.ir.graph import Graph, Op, TensorSpec
 from shufflec.ir.reference import execute
+from shufflec.timing.estimate import Estimate
 
 CLASSES = 4
 

@@ -13,8 +13,8 @@ from shufflec.bench.board_files import board_root, processor_files
 from shufflec.bench.emulate import COUNTERS_MAGIC, ESTIMATE_WORDS, MAX_THREADS, count_of_one_run
 from shufflec.devices.build import NATIVE
 from shufflec.errors import DeviceError, ToolMissingError
-from shufflec.profiling.clock_protocol import ANSWER_BYTES
 from shufflec.targets.target import INSTRUCTION_CLASSES, load_target
+from shufflec.timing.clock_protocol import ANSWER_BYTES
 
 _CLASSES = len(INSTRUCTION_CLASSES)
 

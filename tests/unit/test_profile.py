@@ -5,12 +5,12 @@ import pytest
 from fake_device import FakeBundle, FakeSession
 
 from shufflec.data.preprocessing import Preprocessing
-from shufflec.devices.estimate import Estimate
 from shufflec.errors import DeviceError, InputFileError, OptionError, WrongResultError
 from shufflec.ir import reference
 from shufflec.profiling.inputs import seeded_inputs
 from shufflec.profiling.predict import open_predictor, top_classes
 from shufflec.profiling.profile import Figure, profile_bundle
+from shufflec.timing.estimate import Estimate
 
 PARTS = Estimate(1.0, 0.0, 0.0, 0.0, 0, 0, 0)
 INPUTS = seeded_inputs(Preprocessing((4, 4)), 3)

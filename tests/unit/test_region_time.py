@@ -13,17 +13,17 @@ import numpy as np
 import pytest
 
 from shufflec.devices.build import NATIVE
-from shufflec.devices.estimate import Estimate
 from shufflec.errors import OptionError, UnsupportedModelError
-from shufflec.profiling import clock as clock_module
-from shufflec.profiling import clock_protocol as protocol
-from shufflec.profiling.clock import Clock, serve
-from shufflec.profiling.clock_protocol import BlockRun, ProtocolError
-from shufflec.profiling.cores.core import load_core
-from shufflec.profiling.cores.model import BlockEstimate
-from shufflec.profiling.cores.timing import TimeParameters, estimate_ms
-from shufflec.profiling.region_time import Board, region_time
 from shufflec.targets.target import TimeModel
+from shufflec.timing import clock as clock_module
+from shufflec.timing import clock_protocol as protocol
+from shufflec.timing.board_time import TimeParameters, estimate_ms
+from shufflec.timing.clock import Clock, serve
+from shufflec.timing.clock_protocol import BlockRun, ProtocolError
+from shufflec.timing.cores.core import load_core
+from shufflec.timing.cores.model import BlockEstimate
+from shufflec.timing.estimate import Estimate
+from shufflec.timing.region_time import Board, region_time
 
 ONE_GHZ = 1e9  # a cycle is a nanosecond
 BOARD = Board(ONE_GHZ, TimeModel(2.0, 30.0, 10.0, 10.0), refill_cycles=5, overlap=0.0)

@@ -19,13 +19,13 @@ from shufflec.backends.manifest import (
     ShuffleSite,
 )
 from shufflec.data.preprocessing import Preprocessing
-from shufflec.devices.estimate import Estimate
 from shufflec.models.architecture import Architecture
 from shufflec.models.complexity import complexity
 from shufflec.profiling.profile import Figure, Profile
 from shufflec.reports.build import bundle_report, report_files
 from shufflec.reports.schema import Report
 from shufflec.targets.target import load_target
+from shufflec.timing.estimate import Estimate
 
 ARCHITECTURE = Architecture(8, 0.25, "paper", 10, (32, 48))
 CONTENTS = Contents(

@@ -7,10 +7,10 @@ import tomllib
 import pytest
 
 from shufflec.errors import OptionError, ShufflecError
-from shufflec.profiling.cores import model
-from shufflec.profiling.cores.core import core_names, load_core, read_core
-from shufflec.profiling.cores.instructions import DATA, read_groups
-from shufflec.profiling.cores.model import block_cycles
+from shufflec.timing.cores import model
+from shufflec.timing.cores.core import core_names, load_core, read_core
+from shufflec.timing.cores.instructions import DATA, read_groups
+from shufflec.timing.cores.model import block_cycles
 
 FMLA = (0x4E23CC41).to_bytes(4, "little")
 ADD = (0x8B020020).to_bytes(4, "little")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from shufflec.profiling.cores.decode import FLAGS_REGISTER, STACK_POINTER, decode_block, decode_word
+from shufflec.timing.cores.decode import FLAGS_REGISTER, STACK_POINTER, decode_block, decode_word
 
 V = 32  # number of v0
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from shufflec.profiling.cores.core import load_core
-from shufflec.profiling.cores.decode import decode_block
-from shufflec.profiling.cores.simulator import simulate
+from shufflec.timing.cores.core import load_core
+from shufflec.timing.cores.decode import decode_block
+from shufflec.timing.cores.simulator import simulate
 
 ADD = 0x8B020020  # add x0, x1, x2
 NOP = 0xD503201F

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from shufflec.profiling.cores.core import load_core
-from shufflec.profiling.cores.decode import decode_block
-from shufflec.profiling.cores.simulator import simulate
+from shufflec.timing.cores.core import load_core
+from shufflec.timing.cores.decode import decode_block
+from shufflec.timing.cores.simulator import simulate
 
 DATA = Path(__file__).parent / "data"
 CORES = {"cortex-a53": "a53", "cortex-a72": "a72", "cortex-a76": "a76"}

@@ -1,5 +1,5 @@
 /* What the TCG plugin asks the clock process, over a Unix stream socket: the time of one region. One connection, one
- * request, one answer; both little-endian, as this machine is. shufflec/profiling/clock_protocol.py is the other side.
+ * request, one answer; both little-endian, as this machine is. shufflec/timing/clock_protocol.py is the other side.
  *
  * Request: struct ClockRequest, then for each block: struct ClockBlock, uint64_t executions[threads],
  * uint32_t words[length], and padding to a multiple of 8 bytes. Answer: struct ShufflecEstimate of counters.h.

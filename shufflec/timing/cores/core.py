@@ -8,8 +8,8 @@ from functools import cache
 from pathlib import Path
 
 from shufflec.errors import OptionError, ShufflecError
-from shufflec.profiling.cores.decode import Instruction
-from shufflec.profiling.cores.instructions import DATA, groups
+from shufflec.timing.cores.decode import Instruction
+from shufflec.timing.cores.instructions import DATA, groups
 
 KINDS = ("in-order", "out-of-order")
 MAX_PORTS, MAX_CHOICES = 16, 4

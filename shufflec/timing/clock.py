@@ -1,6 +1,6 @@
 """The clock of a virtual board: a process beside the emulator that says how long a region took.
 
-    python -m shufflec.profiling.clock --socket PATH --core cortex-a72 --clock-hz 1800000000 --scale 1.05 ...
+    python -m shufflec.timing.clock --socket PATH --core cortex-a72 --clock-hz 1800000000 --scale 1.05 ...
 
 It answers the emulator's plugin (clock_protocol.py) until its standard input ends, which is the other end of a pair
 that the emulator holds: so it lives as long as the emulator, whatever ends that. It is a process of its own because the
@@ -16,7 +16,8 @@ import sys
 from pathlib import Path
 
 from shufflec.errors import ShufflecError
-from shufflec.profiling.clock_protocol import (
+from shufflec.targets.target import TimeModel
+from shufflec.timing.clock_protocol import (
     HEADER_BYTES,
     ProtocolError,
     pack_estimate,
@@ -24,11 +25,10 @@ from shufflec.profiling.clock_protocol import (
     read_request,
     request_bytes,
 )
-from shufflec.profiling.cores.core import load_core
-from shufflec.profiling.cores.model import BlockEstimate, block_cycles
-from shufflec.profiling.cores.simulator import library
-from shufflec.profiling.region_time import Board, region_time
-from shufflec.targets.target import TimeModel
+from shufflec.timing.cores.core import load_core
+from shufflec.timing.cores.model import BlockEstimate, block_cycles
+from shufflec.timing.cores.simulator import library
+from shufflec.timing.region_time import Board, region_time
 
 READY = "ready"
 _PATIENCE_S = 60.0  # for a plugin that stops in the middle of its request
@@ -99,7 +99,7 @@ def _receive(connection: socket.socket, size: int) -> bytes:
 
 
 def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="shufflec.profiling.clock", description="The clock of a virtual board.")
+    parser = argparse.ArgumentParser(prog="shufflec.timing.clock", description="The clock of a virtual board.")
     parser.add_argument("--socket", type=Path, required=True, help="Unix socket to answer on")
     parser.add_argument("--core", required=True, help="core model, as in cortex-a72")
     parser.add_argument("--clock-hz", type=float, required=True)

@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 
 from shufflec.errors import OptionError
-from shufflec.profiling.cores.core import Core, load_core
-from shufflec.profiling.cores.timing import (
+from shufflec.timing.board_time import (
     Sample,
     TimeParameters,
     estimate_ms,
@@ -18,6 +17,7 @@ from shufflec.profiling.cores.timing import (
     leave_family_out,
     summarize,
 )
+from shufflec.timing.cores.core import Core, load_core
 
 CORE = load_core("cortex-a72")
 CLOCK = 1.5e9

@@ -11,9 +11,9 @@ from pathlib import Path
 
 from shufflec.errors import OptionError
 from shufflec.files import cache_dir, write_atomic
-from shufflec.profiling.cores.core import load_core
-from shufflec.profiling.cores.decode import decode_block
-from shufflec.profiling.cores.simulator import simulate
+from shufflec.timing.cores.core import load_core
+from shufflec.timing.cores.decode import decode_block
+from shufflec.timing.cores.simulator import simulate
 
 _HERE = Path(__file__).resolve().parent
 _WORD = 4

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from shufflec.errors import OptionError
-from shufflec.profiling.cores.core import Core
+from shufflec.timing.cores.core import Core
 
 _PARAMETERS = 3
 _ROUNDS = 40

@@ -12,7 +12,7 @@ from functools import cache
 import capstone
 from capstone import arm64
 
-from shufflec.profiling.cores.instructions import Group, find_group
+from shufflec.timing.cores.instructions import Group, find_group
 
 # Register numbers: x0..x30 are 0..30, sp 31, v0..v31 are 32..63, NZCV 64. The zero register is no dependency.
 STACK_POINTER, SIMD, FLAGS_REGISTER = 31, 32, 64

@@ -6,11 +6,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import fsum
 
-from shufflec.devices.estimate import Estimate
 from shufflec.errors import UnsupportedModelError
-from shufflec.profiling.clock_protocol import BlockRun
-from shufflec.profiling.cores.model import BlockEstimate
 from shufflec.targets.target import TimeModel
+from shufflec.timing.clock_protocol import BlockRun
+from shufflec.timing.cores.model import BlockEstimate
+from shufflec.timing.estimate import Estimate
 
 # Above this share of a region's cycles, instructions that the core model does not know would decide the estimate.
 MAX_UNKNOWN = 0.02
@@ -23,7 +23,7 @@ _DIGITS = 3  # of a nanosecond: keeps the last bits of a sum out of the report
 
 @dataclass(frozen=True)
 class Board:
-    """What time depends on. clock_hz, time: the target's. refill_cycles, overlap: of the core model (profiling/cores):
+    """What time depends on. clock_hz, time: the target's. refill_cycles, overlap: of the core model (timing/cores):
     cycles of an L1 load miss; share of the shorter of core and memory time that the longer one hides, in each block."""
 
     clock_hz: float
@@ -37,7 +37,7 @@ def region_time(
 ) -> Estimate:
     """The estimate for a region, the same whatever the order of `runs`. block_cycles: of each block, on this core.
 
-    With one thread it is profiling/cores/timing.py's. Several threads run side by side: the busiest one's cycles count,
+    With one thread it is timing/board_time.py's. Several threads run side by side: the busiest one's cycles count,
     and they slow each other's memory down.
     Raises UnsupportedModelError when unknown instructions take more than MAX_UNKNOWN of the cycles.
     """

@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass
 
-from shufflec.devices.estimate import Estimate
+from shufflec.timing.estimate import Estimate
 
 MAGIC = 0x316B6C6366756873  # SHUFFLEC_CLOCK_MAGIC
 MAX_REQUEST_BYTES = 256 << 20

@@ -12,9 +12,9 @@ from pathlib import Path
 
 from shufflec.errors import ShufflecError
 from shufflec.files import atomic_directory, cache_dir
-from shufflec.profiling.cores.core import MAX_CHOICES, MAX_PORTS, Core, Cost
-from shufflec.profiling.cores.decode import Instruction
-from shufflec.profiling.cores.instructions import groups
+from shufflec.timing.cores.core import MAX_CHOICES, MAX_PORTS, Core, Cost
+from shufflec.timing.cores.decode import Instruction
+from shufflec.timing.cores.instructions import groups
 from shufflec.zig import run_zig, zig_version
 
 NATIVE = Path(__file__).resolve().parent / "native"

@@ -1,0 +1,1 @@
+"""Time of a virtual board: core models, caches' misses and threads turned into milliseconds."""
