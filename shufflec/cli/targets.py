@@ -100,6 +100,8 @@ def _figures(target: Target) -> list[tuple[str, str]]:
     if target.time:
         figures = f"{target.time.scale:g} x core model, {target.time.store_miss_ns:g} ns a store miss, "
         figures += f"{target.time.dram_line_ns:g} ns a DRAM line, +-{target.time.uncertainty_percent:g} %"
+        if target.time.pair_percent is not None:
+            figures += f"; the ratio of two networks +-{target.time.pair_percent:g} %"
         rows.append(("estimated time", figures))
     elif target.cycles:
         rows.append(("simulated cycles", ", ".join(f"{kind} {value:g}" for kind, value in target.cycles.items())))

@@ -6,6 +6,7 @@ from shufflec.backends.bundle import REPORT_HTML, REPORT_JSON, Bundle
 from shufflec.backends.manifest import Accuracy as ManifestAccuracy
 from shufflec.models.complexity import complexity
 from shufflec.profiling.profile import MIN_MS, Profile
+from shufflec.profiling.uncertainty import time_percent
 from shufflec.reports import html
 from shufflec.reports.schema import (
     SCHEMA_VERSION,
@@ -24,8 +25,6 @@ from shufflec.reports.schema import (
 from shufflec.targets.target import Target
 from shufflec.timing.estimate import Estimate as RegionEstimate
 
-# Published timings with four threads against the same model: 29 % at the 90th percentile on the worst board.
-_THREADS_UNCERTAINTY_PERCENT = 25.0
 _LOOPBACK = ("127.", "localhost:", "::1:")
 
 
@@ -81,7 +80,7 @@ def _accuracy(known: ManifestAccuracy | None) -> Accuracy:
 
 
 def _cost(target: Target, profile: Profile) -> Cost:
-    kind = _kind(profile)
+    kind, estimate = _kind(profile), profile.whole.estimate
     return Cost(
         kind=kind,
         device=_device(target, profile),
@@ -89,8 +88,8 @@ def _cost(target: Target, profile: Profile) -> Cost:
         threads=profile.threads,
         repeats=profile.repeats,
         milliseconds=profile.whole.milliseconds,
-        uncertainty_percent=_uncertainty(target, profile) if kind == "estimated" else None,
-        estimate=_estimate(profile.whole.estimate),
+        uncertainty_percent=None if estimate is None else time_percent(target, estimate, profile.threads),
+        estimate=_estimate(estimate),
         instructions=profile.whole.total,
         instructions_by_class=profile.whole.instructions,
         layer_sum_difference=profile.layer_sum_difference,
@@ -101,14 +100,6 @@ def _kind(profile: Profile) -> CostKind:
     if profile.whole.estimate is not None:
         return "estimated"
     return "simulated" if profile.kind == "simulated" else "measured"
-
-
-def _uncertainty(target: Target, profile: Profile) -> float | None:
-    """Plus or minus, in per cent; None for a target without a time model, whose code ran on another board."""
-    if target.time is None:
-        return None
-    alone = target.time.uncertainty_percent
-    return alone if profile.threads == 1 else max(alone, _THREADS_UNCERTAINTY_PERCENT)
 
 
 def _estimate(parts: RegionEstimate | None) -> Estimate | None:

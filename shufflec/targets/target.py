@@ -9,6 +9,8 @@ from pathlib import Path
 
 from shufflec.errors import InputFileError, OptionError
 from shufflec.files import data_dir, read_limited
+from shufflec.targets.caches import LEVELS, LINE_BYTES, MAX_BYTES, MAX_WAYS, Cache, geometry, impossible
+from shufflec.targets.time_model import TimeModel
 
 FAMILIES = ("linux", "host", "baremetal")
 ISAS = ("portable", "neon", "dotprod")
@@ -17,35 +19,8 @@ _CLOCK_RANGE = (1_000_000, 10_000_000_000)
 _CLOCK = re.compile(r"(\d{1,11}(?:\.\d{1,9})?) ?(|[kmg]?hz)", re.IGNORECASE)
 _HERTZ = {"": 1, "hz": 1, "khz": 1e3, "mhz": 1e6, "ghz": 1e9}
 _MAX_FILE = 64 * 1024
+_OTHER_BOARD = "another board's: [time] was not fitted at this clock and these caches (fitted_clock_hz, fitted_caches)"
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,31}")
-
-
-@dataclass(frozen=True)
-class Cache:
-    """One cache level. size_bytes and line_bytes in bytes; ways: associativity; shared: by all cores."""
-
-    size_bytes: int
-    ways: int
-    line_bytes: int
-    shared: bool
-
-    @property
-    def sets(self) -> int:
-        return self.size_bytes // (self.ways * self.line_bytes)
-
-
-@dataclass(frozen=True)
-class TimeModel:
-    """How a board's time follows from its core's cycles and its caches' misses (timing/board_time.py).
-
-    scale: of the core model's cycles. store_miss_ns: nanoseconds per store that misses L1D. dram_line_ns: nanoseconds
-    per line that is filled from DRAM or written to it. uncertainty_percent: of one thread's time.
-    """
-
-    scale: float
-    store_miss_ns: float
-    dram_line_ns: float
-    uncertainty_percent: float
 
 
 @dataclass(frozen=True)
@@ -190,23 +165,22 @@ class _Reader:
     def caches(self) -> dict[str, Cache]:
         levels = self._get("caches", {})
         if not isinstance(levels, dict):
-            raise self._fail("caches", "expected tables l1d, l2, l3")
+            raise self._fail("caches", f"expected tables {', '.join(LEVELS)}")
         found = {}
-        for level in levels:
-            if level not in ("l1d", "l2", "l3"):
-                raise self._fail(f"caches.{level}", "expected l1d, l2 or l3")
+        for level, table in levels.items():
             key = f"caches.{level}"
-            cache = Cache(
-                self.integer(f"{key}.size_bytes", 256, 1 << 30),
-                self.integer(f"{key}.ways", 1, 64),
-                self.integer(f"{key}.line_bytes", 16, 256),
-                bool(self._get(f"{key}.shared", False)),
+            if level not in LEVELS:
+                raise self._fail(key, "expected l1d, l2 or l3")
+            if not isinstance(table, dict) or set(table) - {field.name for field in fields(Cache)}:
+                raise self._fail(key, f"expected a table of {', '.join(field.name for field in fields(Cache))}")
+            found[level] = Cache(
+                self.integer(f"{key}.size_bytes", 256, MAX_BYTES[level]),
+                self.integer(f"{key}.ways", 1, MAX_WAYS),
+                self.integer(f"{key}.line_bytes", *LINE_BYTES),
+                self.flag(f"{key}.shared"),
             )
-            if cache.sets * cache.ways * cache.line_bytes != cache.size_bytes or cache.sets & (cache.sets - 1):
-                raise self._fail(
-                    key, "size / (ways * line) must be a power of two, which no cache with these figures has"
-                )
-            found[level] = cache
+        if wrong := impossible(found):
+            raise self._fail(f"caches.{wrong[0]}", wrong[1])
         return found
 
     def cycles(self) -> dict[str, float]:
@@ -218,6 +192,12 @@ class _Reader:
                 raise self._fail(f"cycles.{name}", f"expected a number from 0 to 1000, found {value!r}")
         return {name: float(value) for name, value in table.items()}
 
+    def flag(self, key: str) -> bool:
+        value = self._get(key, False)
+        if not isinstance(value, bool):
+            raise self._fail(key, f"expected true or false, found {value!r}")
+        return value
+
     def number(self, key: str, low: float, high: float) -> float:
         value = self._get(key)
         if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
@@ -226,8 +206,9 @@ class _Reader:
 
     def time(self) -> TimeModel | None:
         table = self._get("time", {})
-        if not isinstance(table, dict) or set(table) - {field.name for field in fields(TimeModel)}:
-            raise self._fail("time", f"expected a table of {', '.join(field.name for field in fields(TimeModel))}")
+        expected = [field.name for field in fields(TimeModel)] + ["fitted_caches"]
+        if not isinstance(table, dict) or set(table) - set(expected):
+            raise self._fail("time", f"expected a table of {', '.join(expected)}")
         if not table:
             return None
         caches = self.caches()
@@ -237,12 +218,21 @@ class _Reader:
             raise self._fail("caches.l1d.shared", "a first level that cores share cannot be estimated; expected false")
         if "time" not in self.sources():
             raise self._fail("sources.time", "is missing: where do the figures of [time] come from?")
-        return TimeModel(
+        model = TimeModel(
             self.number("time.scale", 0.1, 10),
             self.number("time.store_miss_ns", 0, 1000),
             self.number("time.dram_line_ns", 0, 1000),
             self.number("time.uncertainty_percent", 1, 100),
+            self.number("time.pair_percent", 1, 150) if "pair_percent" in table else None,
+            self.number("time.layer_pair_percent", 1, 150) if "layer_pair_percent" in table else None,
+            self.integer("time.fitted_clock_hz", *_CLOCK_RANGE) if "fitted_clock_hz" in table else 0,
         )
+        fitted_caches = self.text("time.fitted_caches", empty=True)
+        clock_hz = self.integer("core.clock_hz", *_CLOCK_RANGE)
+        if model.fitted_clock_hz == clock_hz and fitted_caches == geometry(caches):
+            return model
+        self._data["sources"]["range"] = _OTHER_BOARD
+        return model.of_another_board(clock_hz)
 
     def sources(self) -> dict[str, str]:
         table = self._get("sources", {})
