@@ -22,7 +22,7 @@ from shufflec.devices.arm64_runtime import wheel_versions
 from shufflec.devices.handshake import check_server, parse_address
 from shufflec.errors import DeviceError, InputFileError
 from shufflec.targets.target import INSTRUCTION_CLASSES
-from shufflec.timing.estimate import Estimate
+from shufflec.timing.estimate import Estimate, estimate_from_dict
 
 SIMULATED, MEASURED = "simulated", "measured"
 _FAILED_CHECK = re.compile(r"^Check failed: \(.*\) is false: ")
@@ -118,7 +118,13 @@ class Session:
                 "start it with `shufflec device up --threads N`",
             )
         instructions = {name: int(region["instructions"][name]) for name in INSTRUCTION_CLASSES}
-        estimate = Estimate(**region["estimate"]) if region["estimate"] else None
+        try:
+            estimate = estimate_from_dict(region["estimate"]) if region["estimate"] else None
+        except TypeError as error:
+            raise DeviceError(
+                f"{self.address}: the virtual Pi was started by another version of shufflec",
+                "start it anew: `shufflec device down`, then `shufflec device up`",
+            ) from error
         return Region(instructions, int(region["total"]), int(region["simulated_ns"]), estimate)
 
     def counters(self) -> dict[str, int] | None:

@@ -6,15 +6,16 @@ import struct
 from dataclasses import dataclass
 
 from shufflec.timing.estimate import Estimate
+from shufflec.timing.waits import NAMES, Waits
 
-MAGIC = 0x316B6C6366756873  # SHUFFLEC_CLOCK_MAGIC
+MAGIC = 0x326B6C6366756873  # SHUFFLEC_CLOCK_MAGIC
 MAX_REQUEST_BYTES = 256 << 20
 MAX_THREADS = 16
 _ESTIMATED, _FAILED = 1, 2  # enum ShufflecEstimateState
 _PROBLEM_BYTES = 200
 _HEADER = struct.Struct("<QQII")  # struct ClockRequest
 _BLOCK = struct.Struct("<QQQQII")  # struct ClockBlock
-_ANSWER = struct.Struct(f"<QddddQQQ{_PROBLEM_BYTES}s")  # struct ShufflecEstimate
+_ANSWER = struct.Struct(f"<QddddQQQ{len(NAMES)}d{_PROBLEM_BYTES}s")  # struct ShufflecEstimate
 HEADER_BYTES, ANSWER_BYTES = _HEADER.size, _ANSWER.size
 _WORD = 4
 
@@ -83,16 +84,19 @@ def pack_estimate(estimate: Estimate) -> bytes:
     """The answer to a request."""
     times = (estimate.compute_ns, estimate.load_miss_ns, estimate.store_miss_ns, estimate.dram_ns)
     misses = (estimate.l1_load_misses, estimate.l1_store_misses, estimate.dram_lines)
-    return _ANSWER.pack(_ESTIMATED, *times, *misses, b"")
+    waits = (getattr(estimate.waits, name) for name in NAMES)
+    return _ANSWER.pack(_ESTIMATED, *times, *misses, *waits, b"")
 
 
 def pack_problem(problem: str) -> bytes:
     """The answer to a request that cannot be answered; one line, cut where it is too long."""
     line = " ".join(problem.split()).encode("ascii", "replace")[: _PROBLEM_BYTES - 1]
-    return _ANSWER.pack(_FAILED, 0, 0, 0, 0, 0, 0, 0, line)
+    return _ANSWER.pack(_FAILED, *[0] * (7 + len(NAMES)), line)
 
 
 def read_answer(answer: bytes) -> Estimate | str:
     """The estimate, or the line that says why there is none."""
     state, *values, problem = _ANSWER.unpack(answer)
-    return problem.rstrip(b"\0").decode("ascii") if state == _FAILED else Estimate(*values)
+    if state == _FAILED:
+        return problem.rstrip(b"\0").decode("ascii")
+    return Estimate(*values[:7], waits=Waits(*values[7:]))

@@ -11,6 +11,7 @@ from shufflec.targets.target import TimeModel
 from shufflec.timing.clock_protocol import BlockRun
 from shufflec.timing.cores.model import BlockEstimate
 from shufflec.timing.estimate import Estimate
+from shufflec.timing.waits import share_out
 
 # Above this share of a region's cycles, instructions that the core model does not know would decide the estimate.
 MAX_UNKNOWN = 0.02
@@ -55,6 +56,7 @@ def region_time(
         sum(run.l1_load_misses for run in runs),
         sum(run.l1_store_misses for run in runs),
         sum(run.dram_lines for run in runs),
+        share_out([(part[0], one.waits) for part, (_, one) in zip(parts, pairs, strict=True)]),
     )
 
 

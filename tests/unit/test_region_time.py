@@ -24,6 +24,7 @@ from shufflec.timing.cores.core import load_core
 from shufflec.timing.cores.model import BlockEstimate
 from shufflec.timing.estimate import Estimate
 from shufflec.timing.region_time import Board, region_time
+from shufflec.timing.waits import NAMES, Waits
 
 ONE_GHZ = 1e9  # a cycle is a nanosecond
 BOARD = Board(ONE_GHZ, TimeModel(2.0, 30.0, 10.0, 10.0), refill_cycles=5, overlap=0.0)
@@ -46,7 +47,9 @@ def cycles(unknown=0):
 def test_time_adds_up_from_cycles_and_misses():
     runs = [BlockRun(A, (100,), 7, 3, 4), BlockRun(B, (1000,), 0, 1, 0)]
     estimate = region_time(BOARD, runs, cycles())
-    assert estimate == Estimate(2.0 * (1000 + 2000), 2.0 * 5 * 7, 30.0 * 4, 10.0 * 4, 7, 4, 4)
+    waits = Waits(dispatch=6000.0)  # the blocks say of no wait
+    assert estimate == Estimate(2.0 * (1000 + 2000), 2.0 * 5 * 7, 30.0 * 4, 10.0 * 4, 7, 4, 4, waits)
+    assert estimate.total_ns == 6000 + 70 + 120 + 40
 
 
 @pytest.mark.parametrize("name", ["cortex-a53", "cortex-a72", "cortex-a76"])
@@ -113,7 +116,7 @@ def test_a_request_comes_through_as_it_was():
 
 
 def test_answers_come_through_as_they_were():
-    estimate = Estimate(1.5, 2.25, 0.0, 1e12, 2**40, 3, 0)
+    estimate = Estimate(1.5, 2.25, 0.0, 1e12, 2**40, 3, 0, Waits(1.0, 2, 3, 4, 5, 6, 7, 0.125))
     assert protocol.read_answer(protocol.pack_estimate(estimate)) == estimate
     assert protocol.read_answer(protocol.pack_problem("two\nlines, \u00fc")) == "two lines, ?"
     long = protocol.read_answer(protocol.pack_problem("x" * 1000))
@@ -127,7 +130,10 @@ def test_the_layout_is_the_headers():
     assert int(re.search(r"MAX_THREADS (\d+)", text)[1]) == protocol.MAX_THREADS
     assert int(re.search(r"PROBLEM_BYTES (\d+)", text)[1]) == 200
     assert protocol.HEADER_BYTES == 8 + 8 + 4 + 4
-    assert protocol.ANSWER_BYTES == 8 + 4 * 8 + 3 * 8 + 200
+    assert protocol.ANSWER_BYTES == 8 + 4 * 8 + 3 * 8 + 8 * 8 + 200
+    names = re.search(r"WAIT_NAMES \\\n\s*\{([^}]*)\}", text)[1]
+    assert tuple(re.findall(r'"(\w+)"', names)) == NAMES
+    assert int(re.search(r"SHUFFLEC_WAITS (\d+)", text)[1]) == len(NAMES)
 
 
 @pytest.mark.parametrize("cut", [1, 8, 60, 100])

@@ -9,7 +9,7 @@
 
 #include <stdint.h>
 
-#define SHUFFLEC_CLOCK_MAGIC UINT64_C(0x316b6c6366756873) /* "shufclk1"; its last digit is the protocol's version */
+#define SHUFFLEC_CLOCK_MAGIC UINT64_C(0x326b6c6366756873) /* "shufclk2"; its last digit is the protocol's version */
 
 struct ClockRequest {
   uint64_t magic;

@@ -38,7 +38,7 @@ enum ShufflecOperation {
 };
 
 #define SHUFFLEC_MAX_THREADS 16
-#define SHUFFLEC_COUNTERS_MAGIC UINT64_C(0x32746e6366756873) /* "shufcnt2"; its last digit is the layout's version */
+#define SHUFFLEC_COUNTERS_MAGIC UINT64_C(0x33746e6366756873) /* "shufcnt3"; its last digit is the layout's version */
 #define SHUFFLEC_PROBLEM_BYTES 200
 
 /* Time of a region by the core model and the caches, where the emulator was started with a clock. */
@@ -48,11 +48,17 @@ enum ShufflecEstimateState {
   SHUFFLEC_ESTIMATE_FAILED, /* `problem` says why; there is no time for this region */
 };
 
+/* What the core waited for, in the order of ShufflecEstimate.waits_ns and of `Waits` in shufflec/timing/waits.py. */
+#define SHUFFLEC_WAITS 8
+#define SHUFFLEC_WAIT_NAMES \
+  {"dispatch", "latency", "simd_port", "load_port", "store_port", "load_store_port", "integer_port", "branch_port"}
+
 struct ShufflecEstimate {
   uint64_t state;
   double compute_ns, load_miss_ns, store_miss_ns, dram_ns; /* the parts of the region's time; they add up to it */
   uint64_t l1_load_misses, l1_store_misses;  /* accesses, over all threads */
   uint64_t dram_lines;                       /* lines filled from memory, and dirty ones written to it */
+  double waits_ns[SHUFFLEC_WAITS];           /* compute_ns by what the core waited for */
   char problem[SHUFFLEC_PROBLEM_BYTES];      /* one line, ends with a zero */
 };
 

@@ -48,6 +48,7 @@ namespace shufflec {
 namespace {
 
 const char* const kClassNames[SHUFFLEC_CLASSES] = SHUFFLEC_CLASS_NAMES;
+const char* const kWaitNames[SHUFFLEC_WAITS] = SHUFFLEC_WAIT_NAMES;
 
 const ShufflecCounters* counters = nullptr;
 CoreCost core_cost;
@@ -98,7 +99,11 @@ std::string EstimateJson(const ShufflecEstimate& estimate) {
   json << std::fixed << std::setprecision(3) << "{\"compute_ns\": " << estimate.compute_ns
        << ", \"load_miss_ns\": " << estimate.load_miss_ns << ", \"store_miss_ns\": " << estimate.store_miss_ns << ", \"dram_ns\": " << estimate.dram_ns
        << ", \"l1_load_misses\": " << estimate.l1_load_misses << ", \"l1_store_misses\": " << estimate.l1_store_misses
-       << ", \"dram_lines\": " << estimate.dram_lines << "}";
+       << ", \"dram_lines\": " << estimate.dram_lines << ", \"waits\": {";
+  for (int w = 0; w < SHUFFLEC_WAITS; w++) {
+    json << (w ? ", " : "") << '"' << kWaitNames[w] << "\": " << estimate.waits_ns[w];
+  }
+  json << "}}";
   return json.str();
 }
 
