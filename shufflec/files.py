@@ -117,20 +117,33 @@ def sha256_file(path: str | Path) -> str:
     return digest.hexdigest()
 
 
+def read_start(path: str | Path, what: str, count: int = 16) -> bytes:
+    """The first `count` bytes of a file, to tell its kind. Raises InputFileError as read_limited does."""
+    path = Path(path)
+    with _read_errors(path, what), open(path, "rb") as file:
+        return file.read(count)
+
+
 def read_limited(path: str | Path, limit: int, what: str) -> bytes:
     """Reads a whole file of at most `limit` bytes; `what` names the kind of file in errors.
 
     Raises InputFileError when the file is missing, is a folder, cannot be read or is larger.
     """
     path = Path(path)
-    try:
+    with _read_errors(path, what):
         size = path.stat().st_size
-        if path.is_dir():
-            raise InputFileError(path, f"is a folder, expected {what}")
-        if size > limit:
+        if size > limit and not path.is_dir():
             raise InputFileError(path, f"is {size} bytes, more than the {limit} allowed for {what}")
         return path.read_bytes()
+
+
+@contextmanager
+def _read_errors(path: Path, what: str) -> Iterator[None]:
+    try:
+        yield
     except FileNotFoundError as error:
         raise InputFileError(path, "no such file", f"expected {what}") from error
+    except IsADirectoryError as error:
+        raise InputFileError(path, f"is a folder, expected {what}") from error
     except PermissionError as error:
         raise InputFileError(path, "cannot be read: permission denied") from error

@@ -28,7 +28,8 @@ def compile_command(
         Path | None,
         typer.Argument(
             metavar="[MODEL]",
-            help="A .safetensors checkpoint, a float .onnx or a QDQ .onnx model. "
+            help="A checkpoint (.safetensors, or megvii's or mindcv's .pth.tar or .ckpt: see `shufflec inspect`), "
+            "a float .onnx or a QDQ .onnx model. "
             "Default: the checkpoint that comes with shufflec, 0.25x and trained on digits, for --groups.",
         ),
     ] = None,
@@ -148,7 +149,8 @@ class _Stages:
 def _source(model: Path | None, wishes: dict[str, object], random_weights: bool, stages: _Stages):
     """(name of the model, what prepare_model takes): a checkpoint, a path of an ONNX file, or random weights."""
     from shufflec.models.architecture import Architecture, parse_input_size
-    from shufflec.models.checkpoint import bundled_checkpoint, check_matches, load_checkpoint
+    from shufflec.models.checkpoint import bundled_checkpoint, check_matches
+    from shufflec.models.foreign.load import open_checkpoint
 
     if "input_size" in wishes:
         wishes["input_size"] = parse_input_size(str(wishes["input_size"]))
@@ -170,9 +172,11 @@ def _source(model: Path | None, wishes: dict[str, object], random_weights: bool,
         stages.say(f"No MODEL given: taking the bundled checkpoint {path.name} (0.25x, trained on digits).")
     else:
         path = model
-    checkpoint = load_checkpoint(path)
-    check_matches(path, checkpoint, **wishes)
-    return path.stem, checkpoint
+    opened = open_checkpoint(path, wishes.get("input_size"))
+    for note in opened.notes:
+        stages.say(note)
+    check_matches(path, opened.checkpoint, **wishes)
+    return Path(path.name.removesuffix(".tar")).stem, opened.checkpoint
 
 
 def _prepared(source: object, data: str | None, stages: _Stages) -> PreparedModel:

@@ -40,7 +40,10 @@ class Subject:
 
 def eval_command(
     model: Annotated[
-        Path, typer.Argument(metavar="MODEL|BUNDLE", help="A .safetensors checkpoint, a .onnx model, or a bundle.")
+        Path,
+        typer.Argument(
+            metavar="MODEL|BUNDLE", help="A checkpoint (see `shufflec inspect`), a .onnx model, or a bundle."
+        ),
     ],
     data: Annotated[str, typer.Option(metavar="digits|DIR|FILE.npz", help="Labelled images.")],
     split: Annotated[str, typer.Option(metavar="train|test", help="Which part of them.")] = "test",
@@ -89,9 +92,11 @@ def open_subject(path: Path, rpc: str | None, key: str = "", timeout_s: float = 
     A bundle runs on the device at rpc; without one, by the integer reference, which compiled code equals.
     Raises InputFileError for a path that is none of them, OptionError for --rpc with a model that is not compiled.
     """
+    from shufflec.models.foreign.load import KINDS, SUFFIXES
+
     if rpc is not None and not path.is_dir():
         raise OptionError("--rpc", rpc, "is for bundles; compile the model first, with `shufflec compile`")
-    if path.suffix == ".safetensors":
+    if path.suffix in SUFFIXES:
         yield _open_checkpoint(path)
     elif path.suffix == ".onnx":
         yield _open_onnx(path)
@@ -100,14 +105,14 @@ def open_subject(path: Path, rpc: str | None, key: str = "", timeout_s: float = 
             yield subject
     else:
         problem = "is none of these" if path.exists() else "no such file"
-        raise InputFileError(path, problem, "expected a .safetensors checkpoint, a .onnx model or a bundle")
+        raise InputFileError(path, problem, f"expected {KINDS}, a .onnx model or a bundle")
 
 
 def _open_checkpoint(path: Path) -> Subject:
-    from shufflec.models.checkpoint import load_checkpoint
+    from shufflec.models.foreign.load import open_checkpoint
     from shufflec.training.evaluate import torch_predict
 
-    checkpoint = load_checkpoint(path)
+    checkpoint = open_checkpoint(path).checkpoint
     return Subject(
         title=str(checkpoint.architecture),
         engine="float, torch",

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def quantize_command(
-    model: Annotated[Path, typer.Argument(metavar="MODEL", help="A .safetensors checkpoint or a float .onnx model.")],
+    model: Annotated[Path, typer.Argument(metavar="MODEL", help="A checkpoint or a float .onnx model.")],
     output: Annotated[Path, typer.Option("-o", "--output", metavar="FILE.onnx", help="Where the QDQ model goes.")],
     data: Annotated[
         str | None,

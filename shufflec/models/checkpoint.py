@@ -87,6 +87,17 @@ def check_state(arch: Architecture, model: torch.nn.Module, state: Mapping[str, 
         raise OptionError("weights", f"do not fit {arch}", "; ".join(differences))
 
 
+def check_values(path: Path, state: Mapping[str, torch.Tensor]) -> None:
+    """Raises InputFileError for a weight that is not float32 or not finite, and for a negative variance."""
+    for name, tensor in state.items():
+        if tensor.dtype != torch.float32:
+            raise InputFileError(path, f"weight {name} is {tensor.dtype}, expected float32")
+        if not bool(torch.isfinite(tensor).all()):
+            raise InputFileError(path, f"weight {name} has values that are not finite", "train it again")
+        if name.endswith("running_var") and bool((tensor < 0).any()):
+            raise InputFileError(path, f"weight {name} has a negative variance", "train it again")
+
+
 def check_matches(
     path: str | Path,
     checkpoint: Checkpoint,
@@ -150,11 +161,7 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
         state = dict(sorted(safetensors.torch.load(data).items()))
     except (SafetensorError, KeyError, ValueError, RuntimeError) as error:
         raise InputFileError(path, f"is truncated or corrupt: {_one_line(error)}", "copy or train it again") from error
-    for name, tensor in state.items():
-        if tensor.dtype != torch.float32:
-            raise InputFileError(path, f"weight {name} is {tensor.dtype}, expected float32")
-        if not bool(torch.isfinite(tensor).all()):
-            raise InputFileError(path, f"weight {name} has values that are not finite", "train it again")
+    check_values(path, state)
     checkpoint = _checkpoint_from(path, header, state)
     with torch.random.fork_rng(devices=[]), torch.device("meta"):
         model = build(checkpoint.architecture)

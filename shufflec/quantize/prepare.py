@@ -18,7 +18,8 @@ from shufflec.data.datasets import open_dataset
 from shufflec.data.preprocessing import Preprocessing, variant_preprocessing
 from shufflec.errors import InputFileError, OptionError, UnsupportedModelError
 from shufflec.models.architecture import INPUT_RANGE, Architecture
-from shufflec.models.checkpoint import Checkpoint, load_checkpoint
+from shufflec.models.checkpoint import Checkpoint
+from shufflec.models.foreign.load import KINDS, SUFFIXES, open_checkpoint
 from shufflec.quantize.cache import cache_key, load_cached, store_cached
 from shufflec.quantize.calibration import (
     DEFAULT_IMAGES,
@@ -110,13 +111,18 @@ def load_float(source: str | Path | Checkpoint, overrides: Overrides | None = No
         if model_kind(model) == "qdq":
             raise InputFileError(source, "is quantized already", "give a checkpoint or a float ONNX model")
         return _take_float(Path(source), model, overrides)
-    model = export_onnx(source if isinstance(source, Checkpoint) else load_checkpoint(source))
-    return FloatModel(model, read_model_info(model))
+    if isinstance(source, Checkpoint):
+        checkpoint, notes = source, ()
+    else:
+        opened = open_checkpoint(source)
+        checkpoint, notes = opened.checkpoint, opened.notes
+    model = export_onnx(checkpoint)
+    return FloatModel(model, read_model_info(model), notes)
 
 
 def _is_onnx(path: Path) -> bool:
-    if path.suffix not in (".onnx", ".safetensors"):
-        raise InputFileError(path, "is neither a .safetensors checkpoint nor an .onnx model")
+    if path.suffix not in (".onnx", *SUFFIXES):
+        raise InputFileError(path, f"is neither {KINDS} nor an .onnx model")
     return path.suffix == ".onnx"
 
 

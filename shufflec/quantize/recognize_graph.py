@@ -1,0 +1,121 @@
+"""Which ShuffleNetV1 an ONNX graph is, told from its convolutions: for files that do not say it themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import onnx
+from onnx import numpy_helper
+
+from shufflec.errors import OptionError
+from shufflec.models.architecture import Architecture
+from shufflec.models.foreign.recognize import architecture_of
+
+_UNITS = 16
+#: Operators between a convolution and its neighbours that change no layout.
+_TRANSPARENT = ("QuantizeLinear", "DequantizeLinear", "Relu", "Clip", "BatchNormalization", "Identity", "Add", "Mul")
+
+
+@dataclass(frozen=True)
+class GraphRecognition:
+    """architecture: what the graph is. reasons: what in it says so, one sentence each."""
+
+    architecture: Architecture
+    reasons: tuple[str, ...]
+
+
+def recognize_graph(model: onnx.ModelProto, input_size: tuple[int, int], classes: int) -> GraphRecognition | None:
+    """The ShuffleNetV1 whose convolutions, in order, are those of `model`, float or QDQ; None for another network."""
+    graph = _Graph(model)
+    convolutions = [node for node in model.graph.node if node.op_type == "Conv"]
+    shapes = [graph.weight_shape(node) for node in convolutions]
+    if len(convolutions) != 1 + 3 * _UNITS or any(shape is None or len(shape) != 4 for shape in shapes):
+        return None
+    first, depthwise, last = convolutions[4:7]  # of the second unit: the first one's 1x1 is not grouped
+    groups, channels, stem = _group_count(first), shapes[6][0], shapes[0][0]
+    if _group_count(depthwise) != shapes[5][0] or _group_count(last) != groups:
+        return None
+    variant, reason = _variant(graph, groups, depthwise, last)
+    if variant is None:
+        return None
+    try:
+        arch = architecture_of(variant, groups, channels, classes, input_size, stem)
+    except OptionError:
+        return None
+    if arch is None or not _fits(arch, shapes, [_group_count(node) for node in convolutions]):
+        return None
+    reasons = (
+        f"Its {len(convolutions)} convolutions are those of {arch}, in order.",
+        f"The second unit's 1x1 convolutions have {groups} groups.",
+        reason,
+    )
+    return GraphRecognition(arch, reasons)
+
+
+class _Graph:
+    """Who makes which tensor, and the constants."""
+
+    def __init__(self, model: onnx.ModelProto):
+        self.producer = {output: node for node in model.graph.node for output in node.output}
+        self.constants = {tensor.name: tensor for tensor in model.graph.initializer}
+        for node in model.graph.node:
+            if node.op_type == "Constant" and node.attribute and node.attribute[0].HasField("t"):
+                self.constants[node.output[0]] = node.attribute[0].t
+
+    def weight_shape(self, node: onnx.NodeProto) -> tuple[int, ...] | None:
+        name = node.input[1]
+        while name not in self.constants and name in self.producer:  # behind its dequantizer
+            name = self.producer[name].input[0]
+        return tuple(self.constants[name].dims) if name in self.constants else None
+
+    def split_before(self, node: onnx.NodeProto) -> list[int] | None:
+        """Shape of the first Reshape of a shuffle between `node` and the convolution before it, None without one."""
+        name = node.input[0]
+        reshapes = []
+        while name in self.producer:
+            before = self.producer[name]
+            if before.op_type == "Reshape":
+                reshapes.append(before)
+            elif before.op_type not in (*_TRANSPARENT, "Transpose"):
+                break
+            name = before.input[0]
+        for reshape in reshapes:
+            shape = self.constants.get(reshape.input[1])
+            values = numpy_helper.to_array(shape).tolist() if shape is not None else []
+            if len(values) == 5:
+                return values
+        return None
+
+
+def _group_count(node: onnx.NodeProto) -> int:
+    return next((item.i for item in node.attribute if item.name == "group"), 1)
+
+
+def _variant(graph: _Graph, groups: int, depthwise: onnx.NodeProto, last: onnx.NodeProto) -> tuple[str | None, str]:
+    if groups == 1:
+        return "paper", "With one group there is no shuffle that tells the variants apart: the paper's is assumed."
+    if (split := graph.split_before(depthwise)) is not None:
+        if split[1] == groups:
+            return (
+                "paper",
+                f"Before the depthwise convolution channels are split into {groups} rows: the paper's shuffle.",
+            )
+        return "mindcv", f"Before the depthwise convolution channels are split into {split[1]} rows: mindcv's shuffle."
+    if graph.split_before(last) is not None:
+        return "megvii", "The shuffle stands behind the depthwise convolution, as megvii's does."
+    return None, ""
+
+
+def _fits(arch: Architecture, shapes: Sequence[tuple[int, ...]], groups: Sequence[int]) -> bool:
+    expected = [(arch.stem, 3)]
+    counts = [1]
+    for unit in arch.units():
+        mid = unit.mid_channels
+        expected += [
+            (mid, unit.in_channels // unit.conv1_groups),
+            (mid, 1),
+            (unit.branch_channels, mid // unit.groups),
+        ]
+        counts += [unit.conv1_groups, mid, unit.groups]
+    return expected == [shape[:2] for shape in shapes] and counts == list(groups)
