@@ -31,8 +31,8 @@ def start(
 ) -> RunningServer:
     """Starts a virtual Pi for `target` on the loopback interface and returns when it listens.
 
-    port: 0 takes any free one. threads: of TVM's thread pool on the board, 1 to target.cores; counts with one thread
-    are exactly repeatable. say: told before anything that takes time (the first use fetches and builds the server).
+    port: 0 takes any free one. threads: of TVM's parallel loops on the board, 1 to target.cores. say: told before
+    anything that takes time (the first use fetches and builds the server).
     The server outlives this process; end it with `process_state.stop`. Its time is estimated by a clock process beside
     it when the target has a time model, else each instruction counts at its class's cycles.
     Raises OptionError, ToolMissingError (no qemu, no arm64 libraries), or DeviceError when it does not start.
@@ -86,8 +86,9 @@ def _launch(
     command += ["-plugin", plugin, str(programs.server)]
     command += ["--host", HOST, "--port", str(port)]
     command += ["--counters", "counters", "--clock-hz", str(target.clock_hz), "--cycles", cycles]
+    command += ["--threads", str(threads)]
     environment = {
-        "TVM_NUM_THREADS": str(threads),
+        "TVM_NUM_THREADS": "1",  # the board's threads run one after the other (native/rpc_server/parallel_launch.h)
         "TVM_BIND_THREADS": "0",
         "TMPDIR": "sessions",
         "LC_ALL": "C",

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from math import fsum
 
 from shufflec.errors import UnsupportedModelError
 from shufflec.targets.target import TimeModel
-from shufflec.timing.clock_protocol import BlockRun
+from shufflec.timing.clock_protocol import ALONE, BlockRun
 from shufflec.timing.cores.model import BlockEstimate
 from shufflec.timing.estimate import Estimate
 from shufflec.timing.waits import share_out
@@ -20,6 +21,8 @@ _NEGLIGIBLE_CYCLES = 2000.0
 # Published timings with four threads fit the busiest thread's cycles, plus half as much again for the memory.
 _MEMORY_SLOWDOWN, _AT_THREADS = 0.5, 4
 _DIGITS = 3  # of a nanosecond: keeps the last bits of a sum out of the report
+
+BlockCycles = Callable[[list[bytes]], list[BlockEstimate]]
 
 
 @dataclass(frozen=True)
@@ -33,49 +36,95 @@ class Board:
     overlap: float
 
 
-def region_time(
-    board: Board, runs: Sequence[BlockRun], block_cycles: Callable[[list[bytes]], list[BlockEstimate]]
-) -> Estimate:
+@dataclass(frozen=True)
+class _Part:
+    """A block's share of the region's time, in nanoseconds."""
+
+    compute: float
+    load: float
+    store: float
+    dram: float
+    waits: dict[str, float]
+
+    @property
+    def core(self) -> float:
+        return self.compute + self.load
+
+
+def region_time(board: Board, runs: Sequence[BlockRun], block_cycles: BlockCycles) -> Estimate:
     """The estimate for a region, the same whatever the order of `runs`. block_cycles: of each block, on this core.
 
-    With one thread it is timing/board_time.py's. Several threads run side by side: the busiest one's cycles count,
-    and they slow each other's memory down.
+    What ran alone is timing/board_time.py's formula. Where threads ran side by side, the busiest one's core time counts,
+    and the memory serves all of them.
     Raises UnsupportedModelError when unknown instructions take more than MAX_UNKNOWN of the cycles.
     """
-    pairs = list(zip(runs, block_cycles([run.code for run in runs]), strict=True))
-    threads = max((len(run.executions) for run in runs), default=1)
-    by_thread = [fsum(run.executions[t] * one.cycles for run, one in pairs) for t in range(threads)]
-    total = fsum(by_thread)
-    _refuse_unknown(pairs, total)
-    busiest = max(range(threads), key=by_thread.__getitem__)
-    side_by_side = total / by_thread[busiest] if total else 1.0
-    parts = [_block_time(board, run, run.executions[busiest] * one.cycles, side_by_side) for run, one in pairs]
-    times = [round(fsum(part), _DIGITS) for part in zip(*parts, strict=True)] or [0.0] * 4
+    runs = _joined(runs)
+    estimates = block_cycles([run.code for run in runs])
+    _refuse_unknown(runs, estimates)
+    sections = defaultdict(lambda: defaultdict(list))
+    for run, one in zip(runs, estimates, strict=True):
+        sections[run.section][run.thread].append((run, one))
+    parts = []
+    for number, threads in sections.items():
+        parts += _alone(board, threads) if number == ALONE else _side_by_side(board, threads)
+    times = [
+        round(fsum(getattr(part, name) for part in parts), _DIGITS) for name in ("compute", "load", "store", "dram")
+    ]
     return Estimate(
         *times,
         sum(run.l1_load_misses for run in runs),
         sum(run.l1_store_misses for run in runs),
         sum(run.dram_lines for run in runs),
-        share_out([(part[0], one.waits) for part, (_, one) in zip(parts, pairs, strict=True)]),
+        share_out([(part.compute, part.waits) for part in parts]),
     )
 
 
-def _block_time(board: Board, run: BlockRun, cycles: float, side_by_side: float) -> tuple[float, float, float, float]:
-    """Nanoseconds of a block's executions: compute, load misses, store misses, DRAM. side_by_side: threads at work."""
-    memory = 1 + _MEMORY_SLOWDOWN * (side_by_side - 1) / (_AT_THREADS - 1)
+def _joined(runs: Iterable[BlockRun]) -> list[BlockRun]:
+    """One run for each block, section and thread."""
+    sums = {}
+    for run in runs:
+        key = (run.section, run.thread, run.code)
+        counts = (run.executions, run.l1_load_misses, run.l1_store_misses, run.dram_fills, run.dram_writes)
+        old = sums.get(key)
+        sums[key] = counts if old is None else tuple(map(sum, zip(old, counts, strict=True)))
+    return [BlockRun(code, *counts, section, thread) for (section, thread, code), counts in sums.items()]
+
+
+def _alone(board: Board, threads: dict[int, list[tuple[BlockRun, BlockEstimate]]]) -> list[_Part]:
+    return [_block_time(board, run, one) for pairs in threads.values() for run, one in pairs]
+
+
+def _side_by_side(board: Board, threads: dict[int, list[tuple[BlockRun, BlockEstimate]]]) -> list[_Part]:
+    parts = {number: [_block_time(board, run, one) for run, one in pairs] for number, pairs in threads.items()}
+    core = {number: fsum(part.core for part in of_thread) for number, of_thread in parts.items()}
+    busiest = max(sorted(core), key=core.__getitem__)
+    busy = fsum(core.values()) / core[busiest] if core[busiest] else 1.0
+    slower = 1 + _MEMORY_SLOWDOWN * (busy - 1) / (_AT_THREADS - 1)
+    found = []
+    for number, of_thread in parts.items():
+        for part in of_thread:
+            compute, load = (part.compute, part.load) if number == busiest else (0.0, 0.0)
+            found.append(_Part(compute, load, part.store * slower, part.dram * slower, part.waits))
+    return found
+
+
+def _block_time(board: Board, run: BlockRun, one: BlockEstimate) -> _Part:
     cycle_ns = board.time.scale * 1e9 / board.clock_hz
-    compute = cycle_ns * cycles
-    load = cycle_ns * board.refill_cycles * run.l1_load_misses / side_by_side
-    store = board.time.store_miss_ns * run.l1_store_misses * memory
-    dram = board.time.dram_line_ns * run.dram_lines * memory
+    compute = cycle_ns * run.executions * one.cycles
+    load = cycle_ns * board.refill_cycles * run.l1_load_misses
+    store = board.time.store_miss_ns * run.l1_store_misses
+    dram = board.time.dram_line_ns * run.dram_lines
     shown = 1 - board.overlap
     if compute + load >= store + dram:
-        return compute, load, shown * store, shown * dram
-    return shown * compute, shown * load, store, dram
+        return _Part(compute, load, shown * store, shown * dram, one.waits)
+    return _Part(shown * compute, shown * load, store, dram, one.waits)
 
 
-def _refuse_unknown(pairs: list[tuple[BlockRun, BlockEstimate]], total: float) -> None:
-    unknown = fsum(sum(run.executions) * one.cycles * one.unknown / one.instructions for run, one in pairs)
+def _refuse_unknown(runs: Sequence[BlockRun], estimates: Sequence[BlockEstimate]) -> None:
+    total = fsum(run.executions * one.cycles for run, one in zip(runs, estimates, strict=True))
+    unknown = fsum(
+        run.executions * one.cycles * one.unknown / one.instructions for run, one in zip(runs, estimates, strict=True)
+    )
     if unknown > max(MAX_UNKNOWN * total, _NEGLIGIBLE_CYCLES):
         share = f"{100 * unknown / total:.1f} % of the cycles, more than {100 * MAX_UNKNOWN:g} %"
         raise UnsupportedModelError(f"no time: instructions that the core model does not know take {share}")

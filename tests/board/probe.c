@@ -68,7 +68,8 @@ typedef struct {
   int32_t num_task;
 } ParallelGroup;
 typedef int (*ParallelTask)(int task, ParallelGroup* group, void* data);
-extern int TVMBackendParallelLaunch(ParallelTask task, void* data, int tasks);
+// As in the modules that TVM compiles: the runtime that loads this library fills it in.
+__attribute__((visibility("default"))) int (*__TVMBackendParallelLaunch)(ParallelTask task, void* data, int tasks);
 
 static struct {
   int64_t turns;
@@ -88,7 +89,7 @@ static int multiply_task(int task, ParallelGroup* group, void* data) {
 // Runs args[0] widening multiplies in each task of TVM's thread pool; returns the number of tasks.
 PACKED(parallel) {
   work.turns = args[0].v_int64;
-  int failed = TVMBackendParallelLaunch(multiply_task, NULL, 0);
+  int failed = __TVMBackendParallelLaunch(multiply_task, NULL, 0);
   ret->type_index = kTVMFFIInt;
   ret->v_int64 = work.tasks;
   return failed;

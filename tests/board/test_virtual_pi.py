@@ -199,18 +199,19 @@ def test_several_threads_are_all_counted_and_the_busiest_one_decides_the_time(se
     assert module["parallel"](1) == 1
     alone, _ = counted(session, module, "parallel", TURNS)
     del module
-    with virtual_pi(RASP4, threads=4) as server, connect(server.address) as four:
-        module = four.upload_module(library)
-        assert module["parallel"](1) == 4  # as many as the board has, whatever this machine has
-        together = []
-        for _ in range(5):
-            seconds, region = counted(four, module, "parallel", TURNS)
-            assert region.instructions["widening_multiply"] == 4 * TURNS
-            together += seconds
-        del module
-    gc.collect()
-    # A thread that waits for the others spins, for longer where this machine is busy.
-    assert min(together) == pytest.approx(alone[0], rel=0.05)
+    figures = []
+    with virtual_pi(RASP4, threads=4) as server:
+        for _ in range(2):
+            with connect(server.address) as four:
+                module = four.upload_module(library)
+                assert module["parallel"](1) == 4  # as many as the board has, whatever this machine has
+                figures.append(counted(four, module, "parallel", TURNS))
+                del module
+            gc.collect()
+    together, region = figures[0]
+    assert region.instructions["widening_multiply"] == 4 * TURNS
+    assert together[0] == pytest.approx(alone[0], rel=0.001)
+    assert figures[1] == figures[0]  # to the digit
 
 
 def test_more_threads_than_counters_are_refused_not_miscounted(session, library):

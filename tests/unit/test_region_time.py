@@ -45,7 +45,7 @@ def cycles(unknown=0):
 
 
 def test_time_adds_up_from_cycles_and_misses():
-    runs = [BlockRun(A, (100,), 7, 3, 4), BlockRun(B, (1000,), 0, 1, 0)]
+    runs = [BlockRun(A, 100, 7, 3, 4), BlockRun(B, 1000, 0, 1, 0)]
     estimate = region_time(BOARD, runs, cycles())
     waits = Waits(dispatch=6000.0)  # the blocks say of no wait
     assert estimate == Estimate(2.0 * (1000 + 2000), 2.0 * 5 * 7, 30.0 * 4, 10.0 * 4, 7, 4, 4, waits)
@@ -55,7 +55,7 @@ def test_time_adds_up_from_cycles_and_misses():
 @pytest.mark.parametrize("name", ["cortex-a53", "cortex-a72", "cortex-a76"])
 def test_one_thread_is_the_formula_that_boards_are_fitted_with(name):
     core, time = load_core(name), BOARD.time
-    runs = [BlockRun(A, (123,), 11, 2, 50), BlockRun(B, (3,), 0, 9, 9), BlockRun(C, (77,), 1, 0, 0)]
+    runs = [BlockRun(A, 123, 11, 2, 50), BlockRun(B, 3, 0, 9, 9), BlockRun(C, 77, 1, 0, 0)]
     estimate = region_time(Board(1.8e9, time, core.refill_cycles, core.overlap), runs, cycles())
     total = estimate.compute_ns + estimate.load_miss_ns + estimate.store_miss_ns + estimate.dram_ns
     counts = np.array([[1230, 11, 2, 50], [6, 0, 9, 9], [231, 1, 0, 0]], float)
@@ -65,7 +65,7 @@ def test_one_thread_is_the_formula_that_boards_are_fitted_with(name):
 
 def test_overlap_hides_a_share_of_the_shorter_side_block_by_block():
     board = replace(BOARD, overlap=0.75)
-    core_bound, memory_bound = BlockRun(A, (100,), 10, 2, 4), BlockRun(B, (10,), 1, 40, 0)
+    core_bound, memory_bound = BlockRun(A, 100, 10, 2, 4), BlockRun(B, 10, 1, 40, 0)
     estimate = region_time(board, [core_bound, memory_bound], cycles())
     assert estimate.compute_ns == 2000 + 0.25 * 40
     assert estimate.load_miss_ns == 100 + 0.25 * 10
@@ -74,18 +74,27 @@ def test_overlap_hides_a_share_of_the_shorter_side_block_by_block():
 
 
 def test_the_busiest_thread_counts_and_threads_slow_the_memory():
-    runs = [BlockRun(A, (100, 100, 100, 100), 8, 4, 6), BlockRun(B, (10, 0, 0, 0))]
-    four = region_time(BOARD, [runs[0]], cycles())
-    assert (four.compute_ns, four.load_miss_ns) == (2000, 2 * 5 * 8 / 4)
-    assert (four.store_miss_ns, four.dram_ns) == (1.5 * 30 * 4, 1.5 * 10 * 6)
-    assert region_time(BOARD, runs, cycles()).compute_ns == 2 * (1000 + 20)
-    idle = region_time(BOARD, [BlockRun(A, (100, 0, 0, 0), 8, 4, 6)], cycles())
-    assert idle == region_time(BOARD, [BlockRun(A, (100,), 8, 4, 6)], cycles())
+    runs = [BlockRun(A, 100, 2, 1, 1, 0, 1, thread) for thread in range(4)]
+    four = region_time(BOARD, runs, cycles())
+    assert (four.compute_ns, four.load_miss_ns) == (2000, 2 * 5 * 2)
+    assert (four.store_miss_ns, four.dram_ns) == (1.5 * 30 * 4, 1.5 * 10 * 4)
+    assert (four.l1_load_misses, four.l1_store_misses, four.dram_lines) == (8, 4, 4)
+    busier = [*runs, BlockRun(B, 10, section=1, thread=2)]
+    assert region_time(BOARD, busier, cycles()).compute_ns == 2 * (1000 + 20)
+    idle = region_time(BOARD, [BlockRun(A, 100, 8, 4, 6, 0, 1, 3)], cycles())
+    assert idle == region_time(BOARD, [BlockRun(A, 100, 8, 4, 6)], cycles())
+
+
+def test_sections_follow_each_other_and_each_waits_for_its_busiest_thread():
+    first = [BlockRun(A, 100, section=1, thread=0), BlockRun(A, 60, section=1, thread=1)]
+    second = [BlockRun(A, 10, section=2, thread=0), BlockRun(A, 50, section=2, thread=1)]
+    alone = [BlockRun(A, 7), BlockRun(A, 1)]
+    assert region_time(BOARD, first + second + alone, cycles()).compute_ns == 2 * 10 * (100 + 50 + 8)
 
 
 def test_the_order_of_blocks_changes_no_digit():
     generator = random.Random(1)
-    runs = [BlockRun(generator.choice((A, B, C)), (generator.randrange(10**9),), i, i // 2, i // 3) for i in range(200)]
+    runs = [BlockRun(generator.choice((A, B, C)), generator.randrange(10**9), i, i // 2, i // 3) for i in range(200)]
     fractional = lambda blocks: [BlockEstimate(len(block) / 7, 1.0, {}, 1, 0) for block in blocks]  # noqa: E731
     first = region_time(BOARD, runs, fractional)
     for _ in range(5):
@@ -98,14 +107,14 @@ def test_nothing_ran():
 
 
 def test_unknown_instructions_are_refused_above_two_per_cent_of_the_cycles():
-    runs = [BlockRun(A, (1000,)), BlockRun(B, (240_000,))]  # A: 10,000 of 490,000 cycles
+    runs = [BlockRun(A, 1000), BlockRun(B, 240_000)]  # A: 10,000 of 490,000 cycles
     with pytest.raises(UnsupportedModelError, match=r"does not know take 2\.0 % of the cycles, more than 2 %"):
         region_time(BOARD, runs, cycles(unknown=1))
-    region_time(BOARD, [runs[0], BlockRun(B, (260_000,))], cycles(unknown=1))
-    region_time(BOARD, [BlockRun(A, (100,))], cycles(unknown=1))  # 1000 cycles: the timing itself
+    region_time(BOARD, [runs[0], BlockRun(B, 260_000)], cycles(unknown=1))
+    region_time(BOARD, [BlockRun(A, 100)], cycles(unknown=1))  # 1000 cycles: the timing itself
 
 
-RUNS = [BlockRun(A, (5, 6), 1, 2, 3), BlockRun(B, (7, 0)), BlockRun(C, (2**40, 1), 4, 5, 6)]
+RUNS = [BlockRun(A, 5, 1, 2, 3, 4), BlockRun(B, 7, section=2, thread=1), BlockRun(C, 2**40, 4, 5, 6), BlockRun(A, 6)]
 
 
 def test_a_request_comes_through_as_it_was():
@@ -129,7 +138,7 @@ def test_the_layout_is_the_headers():
     assert int(re.search(r"CLOCK_MAGIC UINT64_C\((0x\w+)\)", text)[1], 16) == protocol.MAGIC
     assert int(re.search(r"MAX_THREADS (\d+)", text)[1]) == protocol.MAX_THREADS
     assert int(re.search(r"PROBLEM_BYTES (\d+)", text)[1]) == 200
-    assert protocol.HEADER_BYTES == 8 + 8 + 4 + 4
+    assert protocol.HEADER_BYTES == 8 + 8 + 4 + 4 + 8
     assert protocol.ANSWER_BYTES == 8 + 4 * 8 + 3 * 8 + 8 * 8 + 200
     names = re.search(r"WAIT_NAMES \\\n\s*\{([^}]*)\}", text)[1]
     assert tuple(re.findall(r'"(\w+)"', names)) == NAMES
@@ -142,13 +151,21 @@ def test_a_request_that_is_cut_off_is_refused(cut):
         protocol.read_request(protocol.pack_request(RUNS)[:-cut])
 
 
+@pytest.mark.parametrize(("block", "thread"), [(3, 0), (0, 2)])
+def test_a_run_of_what_the_request_does_not_have_is_refused(block, thread):
+    request = bytearray(protocol.pack_request(RUNS))
+    struct.pack_into("<III", request, len(request) - 56, block, 0, thread)
+    with pytest.raises(ProtocolError, match="does not have"):
+        protocol.read_request(bytes(request))
+
+
 @pytest.mark.parametrize(
     ("header", "words"),
     [
-        (struct.pack("<QQII", 1, 24, 1, 0), "another version"),
-        (struct.pack("<QQII", protocol.MAGIC, 2**40, 1, 0), "cannot be"),
-        (struct.pack("<QQII", protocol.MAGIC, 3, 1, 0), "cannot be"),
-        (struct.pack("<QQII", protocol.MAGIC, 24, 17, 0), "for 17 threads"),
+        (struct.pack("<QQIIQ", 1, 32, 1, 0, 0), "another version"),
+        (struct.pack("<QQIIQ", protocol.MAGIC, 2**40, 1, 0, 0), "more than 256; time fewer calls"),
+        (struct.pack("<QQIIQ", protocol.MAGIC, 3, 1, 0, 0), "cannot be"),
+        (struct.pack("<QQIIQ", protocol.MAGIC, 32, 17, 0, 0), "for 17 threads"),
     ],
 )
 def test_a_header_that_cannot_be_is_refused(header, words):
@@ -172,22 +189,20 @@ def table(monkeypatch):
 
 def test_the_clock_asks_the_model_once_for_each_block(table):
     clock = Clock("cortex-a72", 1.8e9, BOARD.time)
-    first = protocol.read_answer(clock.answer(protocol.pack_request([BlockRun(B, (9,)), BlockRun(B, (1,))])))
+    first = protocol.read_answer(clock.answer(protocol.pack_request([BlockRun(B, 9), BlockRun(B, 1)])))
     assert first.compute_ns == pytest.approx(20 * 2 / 1.8, abs=1e-3)
-    clock.answer(protocol.pack_request([BlockRun(B, (2,)), BlockRun(C, (1,))]))
-    clock.answer(protocol.pack_request([BlockRun(C, (2,))]))
+    clock.answer(protocol.pack_request([BlockRun(B, 2), BlockRun(C, 1)]))
+    clock.answer(protocol.pack_request([BlockRun(C, 2)]))
     assert table == [[B], [C]]
 
 
 def test_what_the_clock_cannot_answer_is_one_line(table, monkeypatch):
     clock = Clock("cortex-a72", 1.8e9, BOARD.time)
-    problem = protocol.read_answer(clock.answer(protocol.pack_request([BlockRun(A, (10**6,))])))
+    problem = protocol.read_answer(clock.answer(protocol.pack_request([BlockRun(A, 10**6)])))
     assert "does not know take 100.0 % of the cycles" in problem
     assert "cut off" in protocol.read_answer(clock.answer(protocol.pack_request(RUNS)[:-40]))
     monkeypatch.setattr(clock_module, "block_cycles", lambda core, blocks: int("x"))
-    assert "the clock failed: ValueError" in protocol.read_answer(
-        clock.answer(protocol.pack_request([BlockRun(C, (1,))]))
-    )
+    assert "the clock failed: ValueError" in protocol.read_answer(clock.answer(protocol.pack_request([BlockRun(C, 1)])))
     with pytest.raises(OptionError, match="no model of this core"):
         Clock("cortex-x9", 1e9, BOARD.time)
 
@@ -201,7 +216,7 @@ def test_the_clock_serves_until_its_lifeline_ends(table, tmp_path):
         listening.listen()
         thread = threading.Thread(target=serve, args=(Clock("cortex-a72", 1.8e9, BOARD.time), listening, its))
         thread.start()
-        good = protocol.pack_request([BlockRun(B, (9,))])
+        good = protocol.pack_request([BlockRun(B, 9)])
         assert isinstance(ask(path, good), Estimate)
         assert "another version" in ask(path, b"x" * protocol.HEADER_BYTES)
         with socket.socket(socket.AF_UNIX) as rude:  # hangs up in the middle

@@ -41,7 +41,7 @@ def test_ports_of_one_unit_are_taken_together():
 
 
 def test_a_regions_waits_add_up_to_its_compute_time():
-    a, b = BlockRun(b"aaaa", (100,), 3, 0, 0), BlockRun(b"bbbb", (10,))
+    a, b = BlockRun(b"aaaa", 100, 3, 0, 0), BlockRun(b"bbbb", 10)
     blocks = {
         a.code: BlockEstimate(10.0, 12.0, {"latency": 4.0, "F0": 5.0, "dispatch": 1.0}, 1, 0),
         b.code: BlockEstimate(8.0, 9.0, {"L": 6.0, "dispatch": 2.0}, 1, 0),
@@ -55,7 +55,7 @@ def test_a_regions_waits_add_up_to_its_compute_time():
 def test_what_is_hidden_behind_the_memory_is_no_wait():
     board = replace(BOARD, overlap=0.75)
     block = BlockEstimate(10.0, 10.0, {"latency": 10.0}, 1, 0)
-    estimate = region_time(board, [BlockRun(b"aaaa", (1,), 0, 100, 0)], lambda codes: [block] * len(codes))
+    estimate = region_time(board, [BlockRun(b"aaaa", 1, 0, 100, 0)], lambda codes: [block] * len(codes))
     assert estimate.compute_ns == estimate.waits.latency == 0.25 * 20
 
 

@@ -35,6 +35,9 @@ enum ShufflecOperation {
   SHUFFLEC_SESSION_START = 3, /* this process serves a client: its caches are followed from here on, empty at first */
   SHUFFLEC_CACHES_PAUSE = 4,  /* outside of regions the caches are not followed, */
   SHUFFLEC_CACHES_RESUME = 5, /* until here: for regions that follow each other on the board */
+  SHUFFLEC_PARALLEL_START = 6, /* what follows runs side by side on the board, each thread after its */
+  SHUFFLEC_THREAD = 7,         /* syscall(SHUFFLEC_SYSCALL, SHUFFLEC_THREAD, number of the thread, from 0), */
+  SHUFFLEC_PARALLEL_STOP = 8,  /* until here; then thread 0 runs alone. */
 };
 
 #define SHUFFLEC_MAX_THREADS 16

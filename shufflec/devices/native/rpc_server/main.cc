@@ -18,6 +18,7 @@
 #include <string>
 #include <utility>
 
+#include "parallel_launch.h"
 #include "session.h"
 #include "simulated_timer.h"
 #include "socket_io.h"
@@ -35,16 +36,17 @@ constexpr int kHandshakeSeconds = 10;  // so that a client that says nothing doe
 
 constexpr char kUsage[] =
     "usage: shufflec_rpc_server [--host ADDRESS] [--port N] [--key KEY] [--tracker HOST:PORT]\n"
-    "                           [--counters FILE --clock-hz HZ --cycles load=C,store=C,...]\n"
+    "                           [--counters FILE --clock-hz HZ --cycles load=C,store=C,... --threads N]\n"
     "  --host      address to listen on; 127.0.0.1 unless given (0.0.0.0 lets the whole network in)\n"
     "  --port      port to listen on; 0, the default, takes any free one, which is printed\n"
     "  --key       name that clients must present\n"
     "  --tracker   TVM RPC tracker to register with; needs --key\n"
-    "  --counters  counters of the emulator: report simulated time, at --clock-hz and --cycles per instruction\n";
+    "  --counters  counters of the emulator: report simulated time, at --clock-hz and --cycles per instruction\n"
+    "  --threads   of the emulated board, with --counters; 1 unless given\n";
 
 struct Options {
   std::string host = "127.0.0.1", key, tracker_host, tracker_port, counters, cycles;
-  int port = 0;
+  int port = 0, threads = 1;
   double clock_hz = 0;
 };
 
@@ -71,7 +73,7 @@ void InstallSignals() {
 Options ParseOptions(int argc, char** argv) {
   static const option kLong[] = {{"host", 1, nullptr, 'h'},     {"port", 1, nullptr, 'p'},     {"key", 1, nullptr, 'k'},
                                  {"tracker", 1, nullptr, 't'},  {"counters", 1, nullptr, 'c'}, {"cycles", 1, nullptr, 'y'},
-                                 {"clock-hz", 1, nullptr, 'z'}, {nullptr, 0, nullptr, 0}};
+                                 {"clock-hz", 1, nullptr, 'z'}, {"threads", 1, nullptr, 'n'},  {nullptr, 0, nullptr, 0}};
   Options options;
   for (int c; (c = getopt_long(argc, argv, "", kLong, nullptr)) != -1;) {
     std::string value = optarg ? optarg : "";
@@ -82,6 +84,7 @@ Options ParseOptions(int argc, char** argv) {
       case 'c': options.counters = value; break;
       case 'y': options.cycles = value; break;
       case 'z': options.clock_hz = std::stod(value); break;
+      case 'n': options.threads = std::stoi(value); break;
       case 't': {
         size_t colon = value.rfind(':');
         if (colon == std::string::npos) throw std::invalid_argument("--tracker: expected HOST:PORT");
@@ -94,6 +97,7 @@ Options ParseOptions(int argc, char** argv) {
   }
   if (optind < argc) throw std::invalid_argument(std::string("unknown argument ") + argv[optind]);
   if (!options.tracker_host.empty() && options.key.empty()) throw std::invalid_argument("--tracker needs --key");
+  if (options.threads < 1 || options.threads > SHUFFLEC_MAX_THREADS) throw std::invalid_argument("--threads: expected 1 to 16");
   if (options.port < 0 || options.port > 65535) throw std::invalid_argument("--port: expected 0 to 65535");
   return options;
 }
@@ -210,6 +214,7 @@ void RunServer(const Options& options) {
       throw std::runtime_error("--counters " + options.counters + ": no emulator counts there");
     }
     RegisterSimulatedTimer(cost);
+    RegisterParallelLaunch(options.threads);
   }
   RegisterVersion(simulated);
   int port = options.port;

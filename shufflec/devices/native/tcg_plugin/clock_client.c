@@ -44,25 +44,50 @@ static void append(struct Buffer *buffer, const void *bytes, size_t size) {
   buffer->used += size;
 }
 
-static struct ClockRequest request_header(const struct Buffer *buffer) {
-  struct ClockRequest header;
-  memcpy(&header, buffer->bytes, sizeof header);
-  return header;
-}
-
-static void append_block(const struct Block *block, const uint64_t *executions, void *data) {
+static void append_block(struct Buffer *buffer, const struct Block *block) {
   static const char padding[8] = {0};
-  struct Buffer *buffer = data;
-  const struct CacheMisses *misses = &block->misses;
-  struct ClockBlock head = {block->address,  misses->l1_loads, misses->l1_stores, misses->dram_fills + misses->dram_writes,
-                            block->length, 0};
+  struct ClockBlock head = {block->address, block->length, 0};
   append(buffer, &head, sizeof head);
-  append(buffer, executions, block_table_threads() * sizeof *executions);
   append(buffer, block->words, block->length * sizeof *block->words);
   if (block->length % 2) append(buffer, padding, sizeof *block->words);
+}
+
+static void append_run(struct Buffer *buffer, const struct Run *run, uint32_t block) {
+  const struct CacheMisses *misses = &run->share.misses;
+  struct ClockRun packed = {block,
+                            run->section,
+                            run->thread,
+                            0,
+                            run->share.executions,
+                            misses->l1_loads,
+                            misses->l1_stores,
+                            misses->dram_fills,
+                            misses->dram_writes};
+  append(buffer, &packed, sizeof packed);
+}
+
+/* Each block once, then all runs; a run names its block by its place among them. */
+static void append_region(struct Buffer *buffer) {
+  size_t count = 0, blocks = 0;
+  const struct Run *runs = block_table_runs(&count);
+  uint32_t highest = 0;
+  for (size_t i = 0; i < count; i++) highest = runs[i].block->number > highest ? runs[i].block->number : highest;
+  uint32_t *places = calloc((size_t)highest + 1, sizeof *places); /* plus one; zero: not seen yet */
+  if (!places) buffer->out_of_memory = 1;
+  struct ClockRequest header = {.magic = SHUFFLEC_CLOCK_MAGIC, .threads = block_table_threads(), .runs = count};
+  append(buffer, &header, sizeof header);
+  for (size_t i = 0; i < count && !buffer->out_of_memory; i++) {
+    if (places[runs[i].block->number]) continue;
+    places[runs[i].block->number] = (uint32_t)++blocks;
+    append_block(buffer, runs[i].block);
+  }
+  for (size_t i = 0; i < count && !buffer->out_of_memory; i++) {
+    append_run(buffer, &runs[i], places[runs[i].block->number] - 1);
+  }
+  free(places);
   if (buffer->out_of_memory) return;
-  struct ClockRequest header = request_header(buffer);
-  header.blocks++;
+  header.bytes = buffer->used;
+  header.blocks = (uint32_t)blocks;
   memcpy(buffer->bytes, &header, sizeof header);
 }
 
@@ -106,15 +131,10 @@ static int ask(const struct Buffer *request, struct ShufflecEstimate *estimate) 
 
 void clock_client_estimate(struct ShufflecEstimate *estimate) {
   struct Buffer request = {0};
-  struct ClockRequest header = {.magic = SHUFFLEC_CLOCK_MAGIC, .threads = block_table_threads()};
-  append(&request, &header, sizeof header);
-  if (!request.out_of_memory) block_table_visit(append_block, &request);
+  append_region(&request);
   if (request.out_of_memory) {
     fail(estimate, "no memory to ask the virtual board's clock");
   } else {
-    header = request_header(&request);
-    header.bytes = request.used;
-    memcpy(request.bytes, &header, sizeof header);
     if (ask(&request, estimate) != 0) fail(estimate, "the virtual board's clock has ended; start the board anew");
     estimate->problem[sizeof estimate->problem - 1] = 0;
   }

@@ -2,7 +2,7 @@
  * a clock how long they would take on the board.
  *
  * Arguments: counters=FILE  the file shared with the guest (../common/counters.h), made by whoever starts qemu
- *            threads=N      1 (default): inline counters, for one guest thread; more: a callback and a counter for each
+ *            threads=N      of the board, 1 (default) to 16; the guest itself runs them one after the other in one thread
  *            clock=SOCKET   a clock process listens there (../common/clock_protocol.h); needs caches
  *            caches=LINE:SETSxWAYS[s]:...  bytes in a line and the levels, nearest first; s: shared by all threads
  */
@@ -25,28 +25,30 @@ QEMU_PLUGIN_EXPORT int qemu_plugin_version = SHUFFLEC_QEMU_PLUGIN_API;
 
 static struct ShufflecCounters *shared;
 static int too_many_threads;
+static unsigned thread; /* of the board, that runs now */
 /* Caches are followed while a client is served, so that they are warm when a region starts; misses count inside it. */
 static int serving, in_region, paused;
 
+#if SHUFFLEC_QEMU_PLUGIN_API != 1
 static void on_execute(unsigned vcpu, void *data) {
-  if (vcpu < block_table_threads()) ((struct Block *)data)->executions[vcpu]++;
+  (void)vcpu;
+  __atomic_fetch_add((uint64_t *)data, 1, __ATOMIC_RELAXED);
 }
+#endif
 
 static void count_executions(struct qemu_plugin_tb *tb, struct Block *block) {
 #if SHUFFLEC_QEMU_PLUGIN_API == 1
-  if (block_table_threads() == 1) {
-    qemu_plugin_register_vcpu_tb_exec_inline(tb, QEMU_PLUGIN_INLINE_ADD_U64, &block->executions[0], 1);
-    return;
-  }
+  qemu_plugin_register_vcpu_tb_exec_inline(tb, QEMU_PLUGIN_INLINE_ADD_U64, block->executions, 1);
+#else
+  qemu_plugin_register_vcpu_tb_exec_cb(tb, on_execute, QEMU_PLUGIN_CB_NO_REGS, block->executions);
 #endif
-  qemu_plugin_register_vcpu_tb_exec_cb(tb, on_execute, QEMU_PLUGIN_CB_NO_REGS, block);
 }
 
 static void on_access(unsigned vcpu, qemu_plugin_meminfo_t access, uint64_t address, void *data) {
-  if (!serving || (paused && !in_region)) return;
-  struct CacheMisses outside;
-  struct CacheMisses *misses = in_region ? &((struct Block *)data)->misses : &outside;
-  cache_model_access(vcpu, address, 1u << qemu_plugin_mem_size_shift(access), qemu_plugin_mem_is_store(access), misses);
+  if (!serving || vcpu != 0 || (paused && !in_region)) return;
+  static struct CacheMisses outside; /* nobody asks for them */
+  struct CacheMisses *misses = in_region ? &((struct Block *)data)->shares[thread].misses : &outside;
+  cache_model_access(thread, address, 1u << qemu_plugin_mem_size_shift(access), qemu_plugin_mem_is_store(access), misses);
 }
 
 static void follow_accesses(struct qemu_plugin_tb *tb, struct Block *block) {
@@ -68,6 +70,13 @@ static uint32_t instruction_word(const struct qemu_plugin_insn *instruction) {
   return word;
 }
 
+/* A count that misses something would be wrong without a sign of it. */
+static void insist(int failed) {
+  if (!failed) return;
+  fprintf(stderr, "shufflec counter: out of memory\n");
+  abort();
+}
+
 static void on_translate(qemu_plugin_id_t id, struct qemu_plugin_tb *tb) {
   (void)id;
   size_t length = qemu_plugin_tb_n_insns(tb);
@@ -78,16 +87,19 @@ static void on_translate(qemu_plugin_id_t id, struct qemu_plugin_tb *tb) {
     block = block_table_add(qemu_plugin_tb_vaddr(tb), words, (uint32_t)length);
   }
   free(words);
-  if (!block) {
-    fprintf(stderr, "shufflec counter: out of memory\n");
-    abort(); /* a count that misses blocks would be wrong without a sign of it */
-  }
+  insist(!block);
   count_executions(tb, block);
   if (cache_model_configured()) follow_accesses(tb, block);
 }
 
+static void start_region(void) {
+  block_table_start_region();
+  in_region = 1;
+}
+
 static void stop_region(void) {
   in_region = 0;
+  insist(block_table_stop_region());
   block_table_sum(shared->instructions);
   shared->exact = !too_many_threads;
   memset(&shared->estimate, 0, sizeof shared->estimate);
@@ -95,26 +107,50 @@ static void stop_region(void) {
   shared->regions++;
 }
 
+static void start_parallel(void) {
+  if (in_region) insist(block_table_next_section(1));
+  cache_model_fork();
+}
+
+static void switch_thread(uint64_t to) {
+  if (to >= block_table_threads()) {
+    too_many_threads = 1;
+    return;
+  }
+  thread = (unsigned)to;
+  if (in_region) block_table_switch(thread);
+}
+
+static void stop_parallel(void) {
+  insist(cache_model_join());
+  thread = 0;
+  if (in_region) insist(block_table_next_section(0));
+}
+
+static void start_session(void) {
+  cache_model_clear();
+  serving = clock_client_present();
+}
+
 static void on_syscall(qemu_plugin_id_t id, unsigned vcpu, int64_t number, uint64_t operation, uint64_t a2, uint64_t a3,
                        uint64_t a4, uint64_t a5, uint64_t a6, uint64_t a7, uint64_t a8) {
-  (void)id, (void)vcpu, (void)a2, (void)a3, (void)a4, (void)a5, (void)a6, (void)a7, (void)a8;
+  (void)id, (void)vcpu, (void)a3, (void)a4, (void)a5, (void)a6, (void)a7, (void)a8;
   if (number != SHUFFLEC_SYSCALL) return;
-  if (operation == SHUFFLEC_REGION_START) {
-    block_table_start_region();
-    in_region = 1;
-  } else if (operation == SHUFFLEC_REGION_STOP) {
-    stop_region();
-  } else if (operation == SHUFFLEC_SESSION_START) {
-    cache_model_clear();
-    serving = clock_client_present();
-  } else if (operation == SHUFFLEC_CACHES_PAUSE || operation == SHUFFLEC_CACHES_RESUME) {
-    paused = operation == SHUFFLEC_CACHES_PAUSE;
+  switch (operation) {
+    case SHUFFLEC_REGION_START: start_region(); break;
+    case SHUFFLEC_REGION_STOP: stop_region(); break;
+    case SHUFFLEC_SESSION_START: start_session(); break;
+    case SHUFFLEC_CACHES_PAUSE: paused = 1; break;
+    case SHUFFLEC_CACHES_RESUME: paused = 0; break;
+    case SHUFFLEC_PARALLEL_START: start_parallel(); break;
+    case SHUFFLEC_THREAD: switch_thread(a2); break;
+    case SHUFFLEC_PARALLEL_STOP: stop_parallel(); break;
   }
 }
 
 static void on_vcpu_init(qemu_plugin_id_t id, unsigned vcpu) {
   (void)id;
-  if (vcpu >= block_table_threads()) too_many_threads = 1;
+  if (vcpu > 0) too_many_threads = 1; /* the board's threads are not the guest's */
 }
 
 static int refuse(const char *what, const char *detail) {
