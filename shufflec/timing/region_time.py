@@ -54,8 +54,8 @@ class _Part:
 def region_time(board: Board, runs: Sequence[BlockRun], block_cycles: BlockCycles) -> Estimate:
     """The estimate for a region, the same whatever the order of `runs`. block_cycles: of each block, on this core.
 
-    What ran alone is timing/board_time.py's formula. Where threads ran side by side, the busiest one's core time counts,
-    and the memory serves all of them.
+    What ran alone is timing/board_time.py's formula. Where threads ran side by side, the busiest one's core time
+    counts, and the memory serves all of them.
     Raises UnsupportedModelError when unknown instructions take more than MAX_UNKNOWN of the cycles.
     """
     runs = _joined(runs)
