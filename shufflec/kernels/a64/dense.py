@@ -11,7 +11,7 @@ import numpy as np
 from shufflec.kernels.a64.emitter import Emitter, Pointer
 from shufflec.kernels.a64.geometry import tile_count, tile_start
 from shufflec.kernels.a64.registers import Registers
-from shufflec.kernels.a64.scheduling import MODELS, SCHEDULE
+from shufflec.kernels.a64.scheduling import MODELS, SCHEDULE, models
 from shufflec.kernels.a64.widening import Sums
 from shufflec.kernels.kernel import Kernel, Packed, Workload
 
@@ -33,7 +33,7 @@ def tilings(workload: Workload) -> list[Tiling]:
     outputs = workload["out_channels"]
     sizes = [n for n in BLOCKS if n <= outputs]
     sizes.sort(key=lambda n: tile_count(outputs, n) * (3.5 * n + 2))
-    return [(("outputs", n), (SCHEDULE, model)) for model in range(len(MODELS)) for n in sizes]
+    return [(("outputs", n), (SCHEDULE, model)) for model in models(workload) for n in sizes]
 
 
 def build(workload: Workload, tiling: Tiling) -> Kernel:

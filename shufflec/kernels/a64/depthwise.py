@@ -12,7 +12,7 @@ import numpy as np
 
 from shufflec.kernels.a64.emitter import Emitter, Pointer, Value
 from shufflec.kernels.a64.requantize import Rule
-from shufflec.kernels.a64.scheduling import MODELS, SCHEDULE
+from shufflec.kernels.a64.scheduling import MODELS, SCHEDULE, models
 from shufflec.kernels.a64.windows import Taps, Windows, best_columns, halves
 from shufflec.kernels.kernel import Kernel, Packed, Workload
 
@@ -34,7 +34,7 @@ def accepts(workload: Workload) -> bool:
 def tilings(workload: Workload) -> list[Tiling]:
     """Output columns at once and the scheduling model."""
     columns = best_columns(workload["width"], MAX_COLUMNS)
-    return [(("columns", n), (SCHEDULE, model)) for model in range(len(MODELS)) for n in columns]
+    return [(("columns", n), (SCHEDULE, model)) for model in models(workload) for n in columns]
 
 
 def build(workload: Workload, tiling: Tiling) -> Kernel:

@@ -8,7 +8,7 @@ from shufflec.kernels.a64.emitter import Emitter, Pointer, Value
 from shufflec.kernels.a64.geometry import tile_count, tile_start
 from shufflec.kernels.a64.registers import Registers
 from shufflec.kernels.a64.requantize import Rule
-from shufflec.kernels.a64.scheduling import MODELS, SCHEDULE
+from shufflec.kernels.a64.scheduling import MODELS, SCHEDULE, models
 from shufflec.kernels.a64.windows import halves
 from shufflec.kernels.kernel import Kernel, Packed, Workload
 
@@ -26,7 +26,7 @@ def accepts(workload: Workload) -> bool:
 
 def tilings(workload: Workload) -> list[Tiling]:
     """Only the scheduling model."""
-    return [((SCHEDULE, model),) for model in range(len(MODELS))]
+    return [((SCHEDULE, model),) for model in models(workload)]
 
 
 def build(workload: Workload, tiling: Tiling) -> Kernel:

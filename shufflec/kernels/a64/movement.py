@@ -7,7 +7,7 @@ from tvm import tirx
 
 from shufflec.kernels.a64.emitter import Emitter, Pointer
 from shufflec.kernels.a64.moving import copy_row, fill_row
-from shufflec.kernels.a64.scheduling import MODELS, SCHEDULE
+from shufflec.kernels.a64.scheduling import MODELS, SCHEDULE, models
 from shufflec.kernels.a64.shuffled_write import ShuffledWrite
 from shufflec.kernels.kernel import Kernel, Packed, Workload
 
@@ -23,7 +23,7 @@ def accepts(workload: Workload) -> bool:
 
 def tilings(workload: Workload) -> list[Tiling]:
     """Only the scheduling model."""
-    return [((SCHEDULE, model),) for model in range(len(MODELS))]
+    return [((SCHEDULE, model),) for model in models(workload)]
 
 
 def build(workload: Workload, tiling: Tiling) -> Kernel:

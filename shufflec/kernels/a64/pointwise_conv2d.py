@@ -7,7 +7,7 @@ from shufflec.kernels.a64.pointwise import Shape, build_pointwise
 from shufflec.kernels.a64.pointwise_dot import DotMicroKernel
 from shufflec.kernels.a64.pointwise_lanes import LanesMicroKernel
 from shufflec.kernels.a64.pointwise_pairs import PairsMicroKernel
-from shufflec.kernels.a64.scheduling import MODELS, SCHEDULE
+from shufflec.kernels.a64.scheduling import MODELS, SCHEDULE, models
 from shufflec.kernels.kernel import Kernel, Workload
 
 NAME = "a64-pointwise-1"
@@ -23,7 +23,7 @@ def accepts(workload: Workload) -> bool:
 def tilings(workload: Workload) -> list[Tiling]:
     """Legal tilings, each with the default scheduling model first."""
     shapes = pointwise_cost.tilings(workload)
-    return [(*shape, (SCHEDULE, model)) for model in range(len(MODELS)) for shape in shapes]
+    return [(*shape, (SCHEDULE, model)) for model in models(workload) for shape in shapes]
 
 
 def build(workload: Workload, tiling: Tiling) -> Kernel:

@@ -12,7 +12,7 @@ from tvm import tirx
 from shufflec.kernels.a64.emitter import Emitter, Pointer, Value
 from shufflec.kernels.a64.geometry import tile_count, tile_start
 from shufflec.kernels.a64.moving import fill_row
-from shufflec.kernels.a64.scheduling import MODELS, SCHEDULE
+from shufflec.kernels.a64.scheduling import MODELS, SCHEDULE, models
 from shufflec.kernels.kernel import Kernel, Packed, Workload
 
 NAME = "a64-quantize-1"
@@ -29,7 +29,7 @@ def accepts(workload: Workload) -> bool:
 
 def tilings(workload: Workload) -> list[Tiling]:
     """Only the scheduling model."""
-    return [((SCHEDULE, model),) for model in range(len(MODELS))]
+    return [((SCHEDULE, model),) for model in models(workload)]
 
 
 def build(workload: Workload, tiling: Tiling) -> Kernel:

@@ -6,7 +6,18 @@ pinned by the target, so the model changes nothing else. Emitter.settle keeps th
 
 from __future__ import annotations
 
+from shufflec.kernels.kernel import Workload
+
 SCHEDULE = "schedule"
 
-#: Out-of-order models first: they keep the emitted order, which the micro-kernels have interleaved already.
+#: A tiling names a model by its place here. The out-of-order ones keep the emitted order.
 MODELS = ("cyclone", "cortex-a53", "exynos-m3")
+
+
+def models(workload: Workload) -> tuple[int, ...]:
+    """Places in MODELS, the default first.
+
+    Without dot products an in-order core may run the code, which needs a result's users far behind it; an out-of-order
+    core is none the slower for it.
+    """
+    return (0, 1, 2) if workload.isa == "dotprod" else (1, 0, 2)

@@ -21,7 +21,7 @@ from shufflec.kernels.a64.pointwise_cost import epilogue_cost
 from shufflec.kernels.a64.pointwise_dot import DotMicroKernel
 from shufflec.kernels.a64.pointwise_pairs import PairsMicroKernel
 from shufflec.kernels.a64.requantize import Epilogue, Rule, pack_pairs
-from shufflec.kernels.a64.scheduling import MODELS, SCHEDULE
+from shufflec.kernels.a64.scheduling import MODELS, SCHEDULE, models
 from shufflec.kernels.kernel import Kernel, Packed, Workload
 
 NAME = "a64-stem-1"
@@ -67,7 +67,7 @@ def tilings(workload: Workload) -> list[Tiling]:
                 step = gather + rounds * (inner + epilogue_cost(pixels, blocks, False) + 6) + 8
                 found.append((tile_count(width, pixels) * step, pixels, blocks))
     shapes = [(("pixels", pixels), ("blocks", blocks)) for _, pixels, blocks in sorted(found)]
-    return [(*shape, (SCHEDULE, model)) for model in range(len(MODELS)) for shape in shapes]
+    return [(*shape, (SCHEDULE, model)) for model in models(workload) for shape in shapes]
 
 
 class _PairsGather(PairsMicroKernel):

@@ -10,7 +10,7 @@ import numpy as np
 from shufflec.kernels.a64.emitter import Emitter
 from shufflec.kernels.a64.geometry import tile_count, tile_start
 from shufflec.kernels.a64.requantize import Rule, scaled_int8
-from shufflec.kernels.a64.scheduling import MODELS, SCHEDULE
+from shufflec.kernels.a64.scheduling import MODELS, SCHEDULE, models
 from shufflec.kernels.a64.windows import halves
 from shufflec.kernels.kernel import Kernel, Packed, Workload
 
@@ -26,7 +26,7 @@ def accepts(workload: Workload) -> bool:
 
 def tilings(workload: Workload) -> list[Tiling]:
     """Only the scheduling model."""
-    return [((SCHEDULE, model),) for model in range(len(MODELS))]
+    return [((SCHEDULE, model),) for model in models(workload)]
 
 
 def _run(workload: Workload) -> int:
