@@ -109,6 +109,11 @@ def test_guest_files_describe_the_board(tmp_path):
     assert (root / "lib").readlink() == tmp_path / "lib"
     assert (root / "sys/devices/system/cpu/online").read_text() == "0-3\n"
     assert (root / "sys/devices/system/cpu/cpu0/cpufreq/cpuinfo_max_freq").read_text() == "2400000\n"
+    caches = root / "sys/devices/system/cpu/cpu3/cache"
+    read = lambda index, name: (caches / f"index{index}" / name).read_text().strip()  # noqa: E731
+    assert [read(index, "size") for index in range(4)] == ["64K", "512K", "2048K", ""]
+    assert [read(index, "level") for index in range(4)] == ["1", "2", "3", ""]  # not this machine's fourth
+    assert [read(index, "shared_cpu_map") for index in range(3)] == ["8", "8", "f"]
     cpuinfo = (root / "proc/cpuinfo").read_text()
     assert cpuinfo.count("CPU part\t: 0xd0b") == 4
     assert "asimddp" in cpuinfo

@@ -3,6 +3,7 @@
  *
  * Arguments: counters=FILE  the file shared with the guest (../common/counters.h), made by whoever starts qemu
  *            threads=N      of the board, 1 (default) to 16; the guest itself runs them one after the other in one thread
+ *            guest_threads=many  programs of several threads, counted as thread 0: exact, but slower, and without a clock
  *            clock=SOCKET   a clock process listens there (../common/clock_protocol.h); needs caches
  *            caches=LINE:SETSxWAYS[s]:...  bytes in a line and the levels, nearest first; s: shared by all threads
  */
@@ -24,24 +25,24 @@
 QEMU_PLUGIN_EXPORT int qemu_plugin_version = SHUFFLEC_QEMU_PLUGIN_API;
 
 static struct ShufflecCounters *shared;
-static int too_many_threads;
+static int many_guest_threads, too_many_threads;
 static unsigned thread; /* of the board, that runs now */
 /* Caches are followed while a client is served, so that they are warm when a region starts; misses count inside it. */
 static int serving, in_region, paused;
 
-#if SHUFFLEC_QEMU_PLUGIN_API != 1
 static void on_execute(unsigned vcpu, void *data) {
   (void)vcpu;
   __atomic_fetch_add((uint64_t *)data, 1, __ATOMIC_RELAXED);
 }
-#endif
 
 static void count_executions(struct qemu_plugin_tb *tb, struct Block *block) {
 #if SHUFFLEC_QEMU_PLUGIN_API == 1
-  qemu_plugin_register_vcpu_tb_exec_inline(tb, QEMU_PLUGIN_INLINE_ADD_U64, block->executions, 1);
-#else
-  qemu_plugin_register_vcpu_tb_exec_cb(tb, on_execute, QEMU_PLUGIN_CB_NO_REGS, block->executions);
+  if (!many_guest_threads) {
+    qemu_plugin_register_vcpu_tb_exec_inline(tb, QEMU_PLUGIN_INLINE_ADD_U64, block->executions, 1);
+    return;
+  }
 #endif
+  qemu_plugin_register_vcpu_tb_exec_cb(tb, on_execute, QEMU_PLUGIN_CB_NO_REGS, block->executions);
 }
 
 static void on_access(unsigned vcpu, qemu_plugin_meminfo_t access, uint64_t address, void *data) {
@@ -150,7 +151,7 @@ static void on_syscall(qemu_plugin_id_t id, unsigned vcpu, int64_t number, uint6
 
 static void on_vcpu_init(qemu_plugin_id_t id, unsigned vcpu) {
   (void)id;
-  if (vcpu > 0) too_many_threads = 1; /* the board's threads are not the guest's */
+  if (vcpu > 0 && !many_guest_threads) too_many_threads = 1; /* the board's threads are not the guest's */
 }
 
 static int refuse(const char *what, const char *detail) {
@@ -192,6 +193,8 @@ QEMU_PLUGIN_EXPORT int qemu_plugin_install(qemu_plugin_id_t id, const qemu_info_
       unsigned long threads = strtoul(argv[i] + 8, NULL, 10);
       if (threads < 1 || threads > SHUFFLEC_MAX_THREADS) return refuse("cannot count this many: ", argv[i]);
       block_table_set_threads((unsigned)threads);
+    } else if (!strcmp(argv[i], "guest_threads=many")) {
+      many_guest_threads = 1;
     } else if (!strncmp(argv[i], "clock=", 6)) {
       if (clock_client_set_socket(argv[i] + 6) != 0) return refuse("no socket can have this path: ", argv[i]);
     } else if (!strncmp(argv[i], "caches=", 7)) {
@@ -208,6 +211,7 @@ QEMU_PLUGIN_EXPORT int qemu_plugin_install(qemu_plugin_id_t id, const qemu_info_
   }
   if (!counters) return refuse("counters=FILE is missing", "");
   if (clock_client_present() != (caches != NULL)) return refuse("clock=SOCKET and caches=... need each other", "");
+  if (caches && many_guest_threads) return refuse("guest_threads=many has no time: leave clock and caches out", "");
   if (caches && configure_caches(caches) != 0) return refuse("cannot model these caches: ", caches);
   if (map_counters(counters) != 0) return -1;
   qemu_plugin_register_vcpu_init_cb(id, on_vcpu_init);
