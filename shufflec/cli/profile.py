@@ -33,19 +33,23 @@ def profile_command(
     output: Annotated[
         Path | None, typer.Option("-o", "--output", metavar="DIR", help="Where the reports go. Default: the bundle.")
     ] = None,
+    detail: Annotated[
+        bool, typer.Option("--detail", help="Also each layer's roofline, cache misses and what the core waited for.")
+    ] = False,
     json: JsonOption = False,
 ) -> None:
     """Profile a bundle on a device, over RPC: time and instructions of the network and of every layer.
 
     The outputs are compared with the NumPy integer reference first, bit for bit; where they differ, the first wrong
-    layer is named and nothing is measured. Prints a table and writes report.json and report.html. Times of a
-    virtual board are estimated, with a range, and say so; a real board's are measured.
+    layer is named and nothing is measured. Prints a table, the best possible time on the board and the layers that cost
+    most, with what the core waited for, and writes report.json and report.html. Times of a virtual board are
+    estimated, with a range, and say so; a real board's are measured; a board without a time model has none.
 
     Examples:
 
         shufflec profile
 
-        shufflec profile rasp4-bundle --clock 1.5GHz
+        shufflec profile rasp4-bundle --detail --clock 1.5GHz
 
         shufflec profile rasp4-bundle --rpc 192.168.1.20:9090 --threads 4
     """
@@ -87,5 +91,5 @@ def profile_command(
         emit_json({"bundle": str(path), "files": [str(file) for file in written], "report": report.to_dict()})
         return
     console = stdout_console()
-    print_report(console, report)
+    print_report(console, report, detail)
     console.print(f"\nWrote {' and '.join(map(str, written))}", markup=False)

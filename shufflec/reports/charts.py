@@ -1,10 +1,10 @@
-"""The report's charts as SVG: cost per layer, instructions by class, memory over time."""
+"""The report's charts as SVG: cost per layer, what the core waited for, instructions by class, memory over time."""
 
 from __future__ import annotations
 
-from shufflec.reports import wording
+from shufflec.reports import cost_words, wording
 from shufflec.reports.markup import Markup, element, join, svg
-from shufflec.reports.page_style import colour
+from shufflec.reports.page_style import colour, wait_colour
 from shufflec.reports.schema import Layer, Report
 
 WIDTH = 1000
@@ -32,10 +32,6 @@ def legend(report: Report) -> Markup:
     return element("div", *items, class_="legend")
 
 
-def _fitted(name: str, characters: int) -> str:
-    return name if len(name) <= characters else name[: characters - 1] + "…"
-
-
 def layer_chart(report: Report) -> Markup:
     """One horizontal bar a layer, as long as its cost and coloured by category."""
     unit = wording.weight_unit(report)
@@ -54,7 +50,7 @@ def layer_chart(report: Report) -> Markup:
                 "g",
                 element("title", tip.strip()),
                 _rect(0, y, WIDTH, _ROW, "hit"),
-                _text(_NAME_WIDTH - 10, y + 14, _fitted(layer.name, 36), "end"),
+                _text(_NAME_WIDTH - 10, y + 14, wording.fitted(layer.name, 36), "end"),
                 _rect(
                     _NAME_WIDTH, y + 3, max(length, 1 if weight else 0), _ROW - 6, colour(wording.category(layer.kind))
                 ),
@@ -65,6 +61,39 @@ def layer_chart(report: Report) -> Markup:
     height = len(report.layers) * _ROW
     axis = _line(_NAME_WIDTH, 0, _NAME_WIDTH, height, "axis")
     return svg(WIDTH, max(height, 1), f"{unit} of each layer", axis, *rows)
+
+
+def waits_chart(report: Report) -> Markup:
+    """One horizontal bar a layer, all of the same length, cut by what the core waited for."""
+    room = WIDTH - _NAME_WIDTH - _VALUE_WIDTH
+    rows = []
+    for i, layer in enumerate(report.layers):
+        waits = cost_words.layer_waits(layer)
+        total = sum(waits.values()) or 1.0
+        y, x = i * _ROW, float(_NAME_WIDTH)
+        parts = []
+        for name, value in waits.items():
+            width = room * value / total
+            if width >= 0.5:
+                parts.append(_rect(x, y + 3, width, _ROW - 6, wait_colour(name)))
+            x += width
+        said = ", ".join(
+            f"{cost_words.WAITS[name][0]} {wording.percent(value / total)}"
+            for name, value in waits.items()
+            if value > 0
+        )
+        parts.append(_text(_NAME_WIDTH + room + 8, y + 14, wording.percent(layer.share), "soft"))
+        rows.append(
+            element(
+                "g",
+                element("title", f"{layer.name}\n{said}"),
+                _rect(0, y, WIDTH, _ROW, "hit"),
+                _text(_NAME_WIDTH - 10, y + 14, wording.fitted(layer.name, 36), "end"),
+                *parts,
+                class_="row",
+            )
+        )
+    return svg(WIDTH, max(len(report.layers) * _ROW, 1), "what the core waited for in each layer", *rows)
 
 
 def _weight(layer: Layer, unit: str) -> float:
@@ -94,7 +123,7 @@ def class_chart(counts: dict[str, int]) -> Markup:
         y = i * (_ROW + 4)
         length = room * value / widest
         rows += [
-            _text(_NAME_WIDTH - 10, y + 16, _fitted(name, 36), "end"),
+            _text(_NAME_WIDTH - 10, y + 16, wording.fitted(name, 36), "end"),
             _rect(_NAME_WIDTH, y + 3, max(length, 1 if value else 0), _ROW - 2, colour("convolution")),
             _text(_NAME_WIDTH + length + 8, y + 16, f"{value:,} · {wording.percent(value / total)}", "soft"),
         ]

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from shufflec.reports import wording
+from shufflec.reports import cost_words, wording
 from shufflec.reports.charts import class_chart, layer_chart, legend, memory_chart
+from shufflec.reports.html_cost import roofline_content, waits_content
 from shufflec.reports.markup import Markup, element, join
 from shufflec.reports.page_style import style_sheet
-from shufflec.reports.schema import Cost, Report
+from shufflec.reports.schema import Cost, Report, Roofline
 from shufflec.reports.shuffle_diagram import DRAWN_COLUMNS, DRAWN_ROWS, shuffle_diagram
 
 
@@ -25,6 +26,8 @@ def render(report: Report) -> str:
         _figures(report),
         _verdicts(report),
         _layers(report),
+        _cost_card(report, "Roofline and best possible time", roofline_content(report)),
+        _cost_card(report, "What the core waited for", waits_content(report)),
         _classes(report),
         _memory(report),
         _shuffle(report),
@@ -70,7 +73,10 @@ def _figures(report: Report) -> Markup:
     cost, accuracy = report.cost, report.accuracy
     cards = []
     if cost is not None:
-        cards.append(_time(report, cost))
+        if cost.milliseconds is not None:
+            cards.append(_time(report, cost))
+        if report.roofline is not None and report.roofline.times_floor is not None:
+            cards.append(_floor(report.roofline, cost))
         if cost.instructions is not None:
             per_mac = cost.instructions / report.macs if report.macs else 0
             cards.append(
@@ -115,9 +121,15 @@ def _time(report: Report, cost: Cost) -> Markup:
     return _figure("Time", wording.milliseconds(cost.milliseconds), *notes)
 
 
+def _floor(roof: Roofline, cost: Cost) -> Markup:
+    per_mac = f"{cost_words.cycles_per_mac(cost.cycles_per_mac)} cycles per MAC" if cost.cycles_per_mac else ""
+    best = f"of {wording.milliseconds(roof.floor_ms)}, best possible on this board"
+    return _figure("Above the floor", f"{roof.times_floor:.3g}x", best, per_mac)
+
+
 def _counted(cost: Cost) -> str:
     """Instructions are counted in an emulator even where the time is estimated from them."""
-    return "counted in an emulator" if cost.kind == "estimated" else cost.kind
+    return "counted in an emulator" if cost.kind in ("estimated", "counted") else cost.kind
 
 
 def _verdicts(report: Report) -> Markup:
@@ -152,8 +164,11 @@ def _layer_table(report: Report) -> Markup:
     counted = report.cost is not None and report.cost.instructions is not None
     if counted:
         heads.append("instructions")
+    timed = report.cost is not None and report.cost.milliseconds is not None
+    if timed:
+        heads.append(f"time, {report.cost.kind}")
     if report.cost is not None:
-        heads += [f"time, {report.cost.kind}", "share"]
+        heads.append("share")
 
     def row(cells: list[str], name: str = "td") -> Markup:
         return element("tr", *[element(name, cell, class_="n" if i > 2 else None) for i, cell in enumerate(cells)])
@@ -163,16 +178,24 @@ def _layer_table(report: Report) -> Markup:
         cells = [layer.name, layer.kind, wording.shape(layer.shape), wording.count(layer.macs)]
         if counted:
             cells.append(wording.count(layer.instructions))
+        if timed:
+            cells.append(wording.milliseconds(layer.milliseconds))
         if report.cost is not None:
-            cells += [wording.milliseconds(layer.milliseconds), wording.percent(layer.share)]
+            cells.append(wording.percent(layer.share))
         rows.append(row(cells))
     total = ["whole network", "", "", wording.count(report.macs)]
     if counted:
         total.append(wording.count(report.cost.instructions))
+    if timed:
+        total.append(wording.milliseconds(report.cost.milliseconds))
     if report.cost is not None:
-        total += [wording.milliseconds(report.cost.milliseconds), ""]
+        total.append("")
     table = element("table", element("thead", row(heads, "th")), element("tbody", *rows), element("tfoot", row(total)))
     return element("div", table, class_="scroll")
+
+
+def _cost_card(report: Report, title: str, content: list[Markup]) -> Markup | None:
+    return _card(title, *content, badge=_cost_badge(report)) if content else None
 
 
 def _classes(report: Report) -> Markup | None:
@@ -227,6 +250,7 @@ def _method(report: Report) -> Markup:
         items += [
             ("figures", f"{cost.kind}: {cost.method}"),
             *([("parts", wording.parts_line(cost.estimate))] if cost.estimate is not None else []),
+            ("energy", "left out: no figure of this board's power to rest it on"),
             ("device", cost.device),
             ("runs", f"{cost.repeats} of the network and of each layer, {wording.threads(cost.threads)}"),
         ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from shufflec.reports import wording
+from shufflec.reports import cost_words, wording
 
 # Fill colours by category, for a light and a dark ground; what does the arithmetic is coloured, what moves bytes is
 # grey, a shuffle copy (there should be none) is red. Neighbours differ in lightness too, for colour-blind readers.
@@ -18,13 +18,35 @@ _COLOURS = {
 }
 
 
+# The same for what the core waited for: at work green, its own results amber, its ports blue to violet, memory red.
+_WAIT_COLOURS = {
+    "dispatch": ("#2f9e6e", "#46b583"),
+    "latency": ("#e3a21a", "#f0bb4e"),
+    "simd_port": ("#2563c9", "#6ea0f5"),
+    "load_port": ("#5b8fe0", "#9dbef7"),
+    "store_port": ("#8a4fd0", "#b48af0"),
+    "load_store_port": ("#8a4fd0", "#b48af0"),
+    "integer_port": ("#8fa3bd", "#7f90a8"),
+    "branch_port": ("#b3bcc8", "#58626f"),
+    "load_misses": ("#f0948a", "#f7aaa2"),
+    "store_misses": ("#d3323a", "#f26a6f"),
+    "dram": ("#7d1220", "#b3303f"),
+}
+
+
+def wait_colour(name: str) -> str:
+    """The CSS class that fills a shape with the colour of one of cost_words.WAITS."""
+    return f"w{list(cost_words.WAITS).index(name)}"
+
+
 def colour(category: str) -> str:
     """The CSS class that fills a shape with a category's colour."""
     return f"k{[*wording.CATEGORIES, wording.OTHER].index(category)}"
 
 
 def _variables(column: int) -> str:
-    return "".join(f"--{colour(name)}:{pair[column]};" for name, pair in _COLOURS.items())
+    kinds = "".join(f"--{colour(name)}:{pair[column]};" for name, pair in _COLOURS.items())
+    return kinds + "".join(f"--{wait_colour(name)}:{pair[column]};" for name, pair in _WAIT_COLOURS.items())
 
 
 _LIGHT = (
@@ -76,6 +98,11 @@ svg .frame{fill:none;stroke:var(--soft)}
 svg .copy{fill:var(--bad-ground);stroke:var(--bad)}
 svg .bad-ink{fill:var(--bad)}
 svg .good-ink{fill:var(--good)}
+svg .roof{stroke:var(--ink);stroke-width:1.6}
+svg .roof.dram{stroke-dasharray:7 4}
+svg .dot{stroke:var(--card);stroke-width:1}
+svg .link{stroke:var(--soft);stroke-width:.7;opacity:.6}
+svg .leader{stroke:var(--soft);stroke-width:.8}
 svg .peak{stroke:var(--ink);stroke-dasharray:5 4}
 .scroll{overflow-x:auto}
 .scroll svg{min-width:720px}
@@ -90,6 +117,7 @@ details[open] summary{margin-bottom:10px}
 dl{display:grid;grid-template-columns:minmax(110px,max-content) 1fr;gap:4px 18px;margin:8px 0 0;font-size:14px}
 dt{color:var(--soft)}
 dd{margin:0}
+ol{margin:0 0 12px;padding-left:22px}
 footer{margin-top:24px;color:var(--soft);font-size:13px}
 @media (max-width:600px){.figures{grid-template-columns:1fr 1fr}}
 @media print{body{background:#fff}.card,.figure{break-inside:avoid}}
@@ -101,7 +129,12 @@ def style_sheet() -> str:
     fills = "".join(
         f".{colour(name)}{{fill:var(--{colour(name)});background:var(--{colour(name)})}}"
         f"svg .wire.{colour(name)}{{fill:none;stroke:var(--{colour(name)})}}"
+        f"svg .ring.{colour(name)}{{fill:none;stroke:var(--{colour(name)});stroke-width:1.4}}"
         for name in _COLOURS
+    )
+    fills += "".join(
+        f".{wait_colour(name)}{{fill:var(--{wait_colour(name)});background:var(--{wait_colour(name)})}}"
+        for name in _WAIT_COLOURS
     )
     return (
         f":root{{color-scheme:light dark;{_LIGHT}{_variables(0)}}}"

@@ -16,10 +16,11 @@ from shufflec.errors import InputFileError
 from shufflec.files import read_limited
 from shufflec.validate import SIGNED, ValidationError, build
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 MAX_REPORT_BYTES = 32 << 20
 
-CostKind = Literal["measured", "estimated", "simulated"]
+CostKind = Literal["measured", "estimated", "counted"]
+Bound = Literal["compute", "L2", "DRAM"]
 
 
 @dataclass(frozen=True)
@@ -80,6 +81,20 @@ class ArenaTensor:
 
 
 @dataclass(frozen=True)
+class Waits:
+    """The core's part of an estimated time (compute_ms, which they add up to) by what the core waited for."""
+
+    dispatch_ms: Annotated[float, "nothing: its decoders handed on as many instructions as they can in a cycle"]
+    latency_ms: Annotated[float, "a result that was not there yet"]
+    simd_port_ms: Annotated[float, "a port that computes on SIMD registers, in use or with a full queue before it"]
+    load_port_ms: Annotated[float, "a port that loads"]
+    store_port_ms: Annotated[float, "a port that stores"]
+    load_store_port_ms: Annotated[float, "a port that does both, on cores that have no separate ones"]
+    integer_port_ms: Annotated[float, "a port that computes on integers"]
+    branch_port_ms: Annotated[float, "a port that branches"]
+
+
+@dataclass(frozen=True)
 class Estimate:
     """What an estimated time adds up from, and the events that it rests on."""
 
@@ -90,6 +105,59 @@ class Estimate:
     l1_load_misses: Annotated[int, "loads that miss the first data cache"]
     l1_store_misses: Annotated[int, "stores that miss the first data cache"]
     dram_lines: Annotated[int, "cache lines filled from DRAM or written to it"]
+    waits: Annotated[Waits, "compute_ms by what the core waited for"]
+
+
+@dataclass(frozen=True)
+class Ceiling:
+    """One of the board's limits."""
+
+    per_second: Annotated[float, "multiply-accumulates, or bytes"]
+    source: Annotated[str, "where the figure comes from, in words"]
+
+
+@dataclass(frozen=True)
+class Roofline:
+    """The board's ceilings, and the best possible time for this network under them.
+
+    The bandwidths are the time model's, fitted to whole networks: they are not those of the memory chips.
+    """
+
+    compute: Annotated[Ceiling, "int8 multiply-accumulates a second, of all threads"]
+    l2: Annotated[Ceiling | None, "bytes between the first data cache and the next; null where the model has no limit"]
+    dram: Annotated[Ceiling | None, "bytes between the last cache and DRAM; null where the model has no limit"]
+    line_bytes: Annotated[int, "size of a cache line"]
+    floor_ms: Annotated[float, "best possible time: the layers' floors added up"]
+    compute_ms: Annotated[float, "all multiplies at the compute ceiling"]
+    dram_ms: Annotated[float, "dram_bytes at the DRAM ceiling"]
+    dram_bytes: Annotated[int, "bytes that every inference must fetch: weights and input that no cache can keep"]
+    times_floor: Annotated[float | None, "milliseconds / floor_ms; null for a floor of zero"]
+
+
+@dataclass(frozen=True)
+class LayerRoofline:
+    """A layer under the board's ceilings."""
+
+    floor_ms: Annotated[float, "best possible time: the larger of its multiplies and of the bytes that it must fetch"]
+    bound: Annotated[
+        Bound | None,
+        "the nearest ceiling; null for a layer without multiplies or misses, and on a real board, which counts none",
+    ]
+    bound_share: Annotated[float | None, "time that the bound alone would take / milliseconds"]
+    l2_intensity: Annotated[float | None, "MACs a byte moved into the first data cache; null where none was"]
+    dram_intensity: Annotated[float | None, "MACs a byte moved between the last cache and DRAM; null where none was"]
+
+
+@dataclass(frozen=True)
+class Costly:
+    """One of the layers that cost most, and why."""
+
+    layer: Annotated[int, "its index in `layers`"]
+    waits: Annotated[
+        dict[str, float],
+        "its time by what the core waited for, as shares that add up to 1, the largest first: the names of Waits, "
+        "load_misses, store_misses and dram; empty for a measured time",
+    ]
 
 
 @dataclass(frozen=True)
@@ -99,20 +167,22 @@ class Cost:
     kind: Annotated[
         CostKind,
         "measured: a clock on real hardware; estimated: by models of the board's core and caches; "
-        "simulated: instructions at fixed cycles",
+        "counted: instructions only, as there is no time model of the board",
     ]
     device: Annotated[str, "the device that ran it"]
     method: Annotated[str, "how the milliseconds were obtained, in words"]
     threads: Annotated[int, "threads of the device's pool"]
     repeats: Annotated[int, "how often the network and each layer ran; milliseconds are the median"]
-    milliseconds: Annotated[float, "time of one inference"]
+    milliseconds: Annotated[float | None, "time of one inference; null where only instructions are counted"]
+    cycles_per_mac: Annotated[float | None, "milliseconds x the core's clock / MACs; null where one of them is unknown"]
     uncertainty_percent: Annotated[float | None, "of an estimated time, plus or minus; null for other kinds"]
     estimate: Annotated[Estimate | None, "parts of an estimated time; null for other kinds"]
     instructions: Annotated[int | None, "instructions of one inference; null on a device that does not count them"]
     instructions_by_class: Annotated[dict[str, int] | None, "the same by class of instruction"]
     layer_sum_difference: Annotated[
-        float, "(sum over layers - whole) / whole, in instructions for a simulated time, else in milliseconds", SIGNED
+        float, "(sum over layers - whole) / whole, in instructions where only they are counted, else in ms", SIGNED
     ]
+    costliest: Annotated[tuple[Costly, ...], "the three layers that cost most, the costliest first"]
 
 
 @dataclass(frozen=True)
@@ -123,11 +193,14 @@ class Layer:
     kind: Annotated[str, "operator kind of the integer graph: conv2d, depthwise_conv2d, dense, ..."]
     shape: Annotated[tuple[int, ...], "shape of its output: height, width, channels"]
     macs: Annotated[int, "multiply-accumulates"]
-    milliseconds: Annotated[float | None, "time of the layer; null before profiling"]
+    milliseconds: Annotated[float | None, "time of the layer; null before profiling and where it is only counted"]
     estimate: Annotated[Estimate | None, "parts of an estimated time; null for other kinds"]
     instructions: Annotated[int | None, "instructions of the layer; null if not counted"]
     instructions_by_class: Annotated[dict[str, int] | None, "the same by class; null if not counted"]
     share: Annotated[float | None, "share of the sum over layers, between 0 and 1; null before profiling"]
+    cycles_per_mac: Annotated[float | None, "milliseconds x the core's clock / MACs; null where one of them is unknown"]
+    macs_per_second: Annotated[float | None, "MACs / time; null without a time"]
+    roofline: Annotated[LayerRoofline | None, "the layer under the board's ceilings; null without a time model"]
 
 
 @dataclass(frozen=True)
@@ -163,6 +236,7 @@ class Report:
     peak_activation_bytes: Annotated[int, "size in bytes of the one arena that holds every activation"]
     lower_bound_bytes: Annotated[int, "most activation bytes that are alive at one moment: no plan can be smaller"]
     cost: Annotated[Cost | None, "cost of one inference; null before profiling"]
+    roofline: Annotated[Roofline | None, "the board's ceilings and the best possible time; null without a time model"]
     layers: Annotated[tuple[Layer, ...], "the layers, in execution order"]
     memory: Annotated[tuple[ArenaTensor, ...], "the arena's plan: where each tensor lies, and when"]
     verification: Annotated[Verification | None, "check of the outputs; null before profiling"]
@@ -209,6 +283,9 @@ def _check(report: Report) -> None:
     for i, layer in enumerate(report.layers):
         if layer.share is not None and layer.share > 1:
             raise ValidationError(f"layers[{i}].share is {layer.share}, expected at most 1")
+    for i, costly in enumerate(report.cost.costliest if report.cost else ()):
+        if costly.layer >= len(report.layers):
+            raise ValidationError(f"cost.costliest[{i}].layer is {costly.layer}: no such layer")
 
 
 def read_report(path: str | Path) -> Report:

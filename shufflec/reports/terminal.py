@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from rich.console import Console
 from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
-from shufflec.reports import wording
+from shufflec.reports import cost_words, wording
 from shufflec.reports.schema import Layer, Report
+from shufflec.reports.terminal_detail import detail_tables
 
 BAR_WIDTH = 16
 
@@ -25,23 +28,29 @@ _STYLES = {
 }
 
 
-def print_report(console: Console, report: Report) -> None:
-    """Prints the whole report; the table loses its least needed columns where the terminal is too narrow.
+def print_report(console: Console, report: Report, detail: bool = False) -> None:
+    """Prints the whole report; tables lose their least needed columns where the terminal is too narrow.
+
+    detail: with each layer's place under the roofline, its cache misses and what the core waited for.
 
     Strings of the report are never taken as markup. Piped output is as wide as it needs to be.
     """
     if not console.is_terminal:
         console = Console(file=console.file, width=_UNLIMITED, highlight=False)
     console.print(headline(report))
-    console.print(_fitting_table(console, report))
+    console.print(_fitting(console, len(_EXPENDABLE), lambda n: layer_table(report, frozenset(_EXPENDABLE[:n]))))
     console.print()
+    for make in detail_tables(report) if detail else ():
+        console.print(_fitting(console, make.expendable, make.table))
+        console.print()
     console.print(verdicts(report))
 
 
-def _fitting_table(console: Console, report: Report) -> Table:
+def _fitting(console: Console, expendable: int, table_without: Callable[[int], Table]) -> Table:
+    """The table with as few of its `expendable` columns left out as the console's width asks for."""
     options = console.options.update(width=_UNLIMITED)
-    for left_out in range(len(_EXPENDABLE) + 1):
-        table = layer_table(report, frozenset(_EXPENDABLE[:left_out]))
+    for left_out in range(expendable + 1):
+        table = table_without(left_out)
         if Measurement.get(console, options, table).maximum <= console.width:
             break
     return table
@@ -63,8 +72,9 @@ def layer_table(report: Report, left_out: frozenset[str] = frozenset()) -> Table
     columns.append(("MACs", "right", wording.count(report.macs)))
     if cost is not None and cost.instructions is not None:
         columns.append(("instructions", "right", wording.count(cost.instructions)))
-    if cost is not None:
+    if cost is not None and cost.milliseconds is not None:
         columns.append((cost.kind, "right", wording.milliseconds(cost.milliseconds)))
+    if cost is not None:
         columns += [("share", "right", ""), ("bar", "left", "")]
     columns = [column for column in columns if column[0] not in left_out]
     table = Table(box=None, pad_edge=False, show_footer=True, header_style="bold", footer_style="bold")
@@ -117,6 +127,11 @@ def _verdicts(report: Report) -> list[tuple[str, str, str]]:
         if cost.estimate is not None:
             lines.append(("", wording.parts_line(cost.estimate), ""))
         lines += [("", cost.method, ""), ("", wording.sum_line(cost), "")]
+        if report.roofline is not None:
+            lines.append(("floor", cost_words.floor_line(report, report.roofline), ""))
+            lines.append(("roofline", cost_words.roofline_line(report, report.roofline), ""))
+        for i, costly in enumerate(cost.costliest):
+            lines.append(("slowest" if i == 0 else "", cost_words.costly_line(report, costly), ""))
         if cost.instructions_by_class:
             classes = wording.instruction_classes(cost.instructions_by_class)
             lines.append(("classes", ", ".join(f"{name} {wording.short_count(n)}" for name, n in classes), ""))

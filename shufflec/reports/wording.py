@@ -53,6 +53,8 @@ def milliseconds(value: float | None) -> str:
     """Milliseconds to three digits, with the unit; below one as microseconds; "-" when unknown."""
     if value is None:
         return "-"
+    if value == 0:
+        return "0 µs"
     return f"{_three_digits(value)} ms" if value >= 1 else f"{_three_digits(1e3 * value)} µs"
 
 
@@ -73,6 +75,11 @@ def percent(value: float | None, digits: int = 1) -> str:
 def shape(value: tuple[int, ...]) -> str:
     """A shape as 28x28x96."""
     return "x".join(map(str, value))
+
+
+def fitted(name: str, characters: int) -> str:
+    """A name cut to a number of characters, with an ellipsis."""
+    return name if len(name) <= characters else name[: characters - 1] + "…"
 
 
 def title(report: Report) -> str:
@@ -99,6 +106,8 @@ def threads(number: int) -> str:
 
 def time_line(report: Report, cost: Cost) -> str:
     """The time with all that belongs to it, as in estimated 12.3 ms (+-10 %, Raspberry Pi 4 @ 1.8 GHz, 1 thread)."""
+    if cost.milliseconds is None:
+        return f"no time: {report.target.name} has no time model"
     if cost.kind != "estimated":
         return f"{milliseconds(cost.milliseconds)} {cost.kind}, {threads(cost.threads)}, on {cost.device}"
     target = report.target
@@ -108,9 +117,12 @@ def time_line(report: Report, cost: Cost) -> str:
 
 
 def cost_line(report: Report, cost: Cost) -> str:
-    """The whole network's cost in one line, labelled measured, estimated or simulated."""
+    """The whole network's cost in one line: instructions, and the time labelled measured or estimated."""
     words = time_line(report, cost)
-    return words if cost.instructions is None else f"{short_count(cost.instructions)} instructions, {words}"
+    if cost.instructions is None:
+        return words
+    counted = f" ({threads(cost.threads)})" if cost.milliseconds is None else ""
+    return f"{short_count(cost.instructions)} instructions{counted}, {words}"
 
 
 def parts_line(parts: Estimate) -> str:
@@ -164,7 +176,7 @@ def memory_line(report: Report) -> str:
 
 def sum_line(cost: Cost) -> str:
     """How the layers add up, in one line."""
-    unit = "instructions" if cost.kind == "simulated" else "milliseconds"
+    unit = "instructions" if cost.kind == "counted" else "milliseconds"
     difference = cost.layer_sum_difference
     side = "above" if difference > 0 else "below"
     return f"the layers' {unit} add up to {percent(abs(difference), 2)} {side} the whole network's"

@@ -15,6 +15,7 @@ from shufflec.backends.manifest import (
     Manifest,
     Memory,
     Numerics,
+    Schedules,
     Shuffle,
     ShuffleSite,
 )
@@ -26,6 +27,7 @@ from shufflec.reports.build import bundle_report, report_files
 from shufflec.reports.schema import Report
 from shufflec.targets.target import load_target
 from shufflec.timing.estimate import Estimate
+from shufflec.timing.waits import Waits
 
 ARCHITECTURE = Architecture(8, 0.25, "paper", 10, (32, 48))
 CONTENTS = Contents(
@@ -47,6 +49,7 @@ CONTENTS = Contents(
         LayerEntry("logits", "dequantize", "b", (1, 1, 10), "float32", 0, 0, ("portable",), ("",)),
     ),
     memory=Memory(640, 576, (BufferEntry("a", 0, 576, 0, 1),)),
+    schedules=Schedules(1, 0, {}),
     accuracy=Accuracy(0.99, 1.0, 0.98, 0.99, 360, "digits"),
     tools={"shufflec": "0.1.0"},
     library="lib/x.so",
@@ -86,10 +89,13 @@ def test_a_network_of_another_project_has_no_variant():
     assert report.accuracy.int8_top1 is None
 
 
-def test_a_simulated_profile():
+def test_a_profile_without_a_time_model_has_instructions_only():
     report = bundle_report(bundle(), SIMULATED)
-    assert (report.cost.kind, report.cost.device) == ("simulated", "virtual Raspberry Pi 4 Model B")
-    assert (report.cost.instructions, report.cost.milliseconds) == (1025, 4.1)
+    assert (report.cost.kind, report.cost.device) == ("counted", "virtual Raspberry Pi 4 Model B")
+    assert (report.cost.instructions, report.cost.milliseconds) == (1025, None)
+    assert report.roofline is None and report.cost.cycles_per_mac is None
+    assert all(layer.milliseconds is layer.macs_per_second is layer.roofline is None for layer in report.layers)
+    assert [(one.layer, one.waits) for one in report.cost.costliest] == [(0, {}), (1, {})]
     assert report.cost.layer_sum_difference == pytest.approx(1000 / 1025 - 1)
     assert [layer.instructions for layer in report.layers] == [900, 100]
     assert [layer.share for layer in report.layers] == [0.9, 0.1]
@@ -99,7 +105,8 @@ def test_a_simulated_profile():
     assert "4 threads, with their waiting, which varies" in several.cost.method
 
 
-PARTS = Estimate(3_000_000.125, 500_000.0, 400_000.0, 200_000.0, 3000, 200, 100)
+WAITS = Waits(dispatch=2_000_000.125, latency=400_000.0, simd_port=600_000.0)
+PARTS = Estimate(3_000_000.125, 500_000.0, 400_000.0, 200_000.0, 3000, 200, 100, WAITS)
 ESTIMATED = replace(
     SIMULATED,
     whole=replace(SIMULATED.whole, estimate=PARTS),
@@ -116,6 +123,11 @@ def test_an_estimated_profile():
     assert report.cost.layer_sum_difference == pytest.approx(4.0 / 4.1 - 1)
     assert [layer.share for layer in report.layers] == [0.75, 0.25]
     assert report.layers[1].estimate == report.cost.estimate
+    assert report.cost.estimate.waits.dispatch_ms == 2.000000125
+    assert report.cost.cycles_per_mac == pytest.approx(4.1e-3 * 1.8e9 / 960, rel=1e-5)
+    assert report.layers[0].macs_per_second == pytest.approx(960 / 3e-3, rel=1e-5)
+    assert report.layers[1].cycles_per_mac is None
+    assert report.layers[1].macs_per_second == 0
     several = bundle_report(bundle(), replace(ESTIMATED, threads=4))
     assert several.cost.uncertainty_percent == 25
     assert "the busiest counts, and their waiting varies" in several.cost.method
@@ -123,10 +135,30 @@ def test_an_estimated_profile():
     assert unknown.cost.uncertainty_percent is None
 
 
+def test_the_costliest_layers_say_why():
+    costliest = bundle_report(bundle(), ESTIMATED).cost.costliest
+    assert [one.layer for one in costliest] == [0, 1]
+    assert list(costliest[0].waits) == ["dispatch", "simd_port", "load_misses", "latency", "store_misses", "dram"]
+    assert costliest[0].waits["simd_port"] == pytest.approx(600 / 4100, rel=1e-4)
+    assert sum(costliest[0].waits.values()) == pytest.approx(1, abs=1e-5)
+
+
+def test_the_floor_is_in_the_report():
+    roof = bundle_report(bundle(), ESTIMATED).roofline
+    assert roof.compute.per_second == 8 * 1.8e9
+    assert roof.floor_ms == roof.compute_ms == pytest.approx(960 / (8 * 1.8e9) * 1e3, abs=1e-9)
+    assert roof.times_floor == pytest.approx(4.1 / roof.floor_ms, rel=1e-5)
+    measured = bundle_report(bundle(), replace(MEASURED, threads=1))
+    assert measured.roofline.floor_ms == roof.floor_ms
+    assert measured.roofline.times_floor == pytest.approx(5.0 / roof.floor_ms, rel=1e-5)
+    assert bundle_report(bundle(target=load_target("aarch64")), ESTIMATED).roofline is None
+    assert bundle_report(bundle(target=load_target("host")), MEASURED).cost.cycles_per_mac is None
+
+
 def test_a_board_without_a_time_model_says_so():
     report = bundle_report(bundle(target=load_target("aarch64")), SIMULATED)
-    assert report.cost.kind == "simulated"
-    assert "there is no time model of this board" in report.cost.method
+    assert report.cost.kind == "counted"
+    assert "no time, no roofline and no floor, as there is no time model of aarch64" in report.cost.method
 
 
 def test_a_measured_profile():
@@ -134,6 +166,10 @@ def test_a_measured_profile():
     assert (report.cost.kind, report.cost.device, report.cost.threads) == ("measured", "RPC server at pi:9090", 4)
     assert report.cost.instructions is None
     assert "median of 7 rounds" in report.cost.method
+    assert "a measured time has no range" in report.cost.method
+    assert report.cost.uncertainty_percent is None
+    assert [one.waits for one in report.cost.costliest] == [{}, {}]
+    assert [layer.roofline.bound for layer in report.layers] == [None, None]
     assert [layer.share for layer in report.layers] == [0.75, 0.25]
     assert report.cost.layer_sum_difference == pytest.approx(-0.2)
 

@@ -5,10 +5,13 @@ from dataclasses import replace
 from html.parser import HTMLParser
 
 import pytest
-from report_example import example_report, simulated_report
+from report_example import counted_report, example_report, measured_report
 
 from shufflec.reports import html
-from shufflec.reports.schema import Accuracy, Layer, Shuffle, ShuffleSite
+from shufflec.reports.charts import waits_chart
+from shufflec.reports.page_style import wait_colour
+from shufflec.reports.roofline_chart import roofline_chart
+from shufflec.reports.schema import Accuracy, Shuffle, ShuffleSite
 from shufflec.reports.shuffle_diagram import shuffle_diagram
 
 VOID = {"meta"}
@@ -64,7 +67,7 @@ def test_the_page_shows_every_layer_tensor_and_figure():
 
 def test_cost_figures_are_labelled_wherever_they_stand():
     estimated = html.render(example_report())
-    assert estimated.count(">estimated</span>") == 3  # the heading, layers, method
+    assert estimated.count(">estimated</span>") == 5  # the heading, layers, roofline, waits, method
     assert estimated.count(">counted in an emulator</span>") == 1  # classes: exact, not estimated
     assert "estimated, +-10 %" in estimated and "Raspberry Pi 4 @ 1.8 GHz, 1 thread" in estimated
     assert "counted in an emulator, one inference" in estimated
@@ -72,14 +75,96 @@ def test_cost_figures_are_labelled_wherever_they_stand():
     assert "time, estimated" in estimated
     assert "store misses 152" in estimated
     assert "measured" not in estimated and "simulated" not in estimated
-    simulated = html.render(simulated_report())
-    assert simulated.count(">simulated</span>") == 3
-    assert simulated.count("simulated, one inference") == 2  # time and instructions
-    assert "measured" not in simulated and "estimated" not in simulated
-    report = simulated_report()
-    measured = html.render(replace(report, cost=replace(report.cost, kind="measured")))
-    assert measured.count(">measured</span>") == 3
-    assert "simulated" not in measured and "estimated" not in measured
+    measured = html.render(measured_report())
+    assert measured.count(">measured</span>") == 5
+    assert "estimated" not in measured and "+-" not in measured
+
+
+def test_a_board_without_a_time_model_has_instructions_only():
+    page = html.render(counted_report())
+    Outline(page)
+    assert page.count(">counted</span>") == 3  # the heading, layers, method
+    assert "Instructions per layer" in page and "1.01 k" in page
+    for word in ("measured", "estimated", "simulated", " ms", "µs", "Roofline", "floor", "waited for"):
+        assert word not in page, word
+
+
+def test_the_roofline_has_its_ceilings_a_dot_a_layer_and_its_costliest_named():
+    report = example_report()
+    drawing = roofline_chart(report)
+    outline = Outline(drawing)
+    dots = [attrs for name, attrs in outline.elements if name == "circle"]
+    assert len(dots) == sum(1 for layer in report.layers if layer.macs)
+    assert "compute 108 MMAC/s" in outline.texts
+    assert [text for text in outline.texts if text in {layer.name for layer in report.layers}] == [
+        "stage2.1.conv2", "stage2.1.conv1",
+    ]  # from top to bottom; quantize does no multiplies  # fmt: skip
+    page = html.render(report)
+    assert drawing in page
+    for words in (
+        "3.37x",
+        "the floor of 300 µs",
+        "a few MACs a cycle",
+        "64-byte lines at 12800 ns",
+        "55.9 cycles per MAC",
+    ):
+        assert words in page, words
+
+
+def test_dots_stand_where_their_figures_say():
+    report = example_report()
+    circles = [a for n, a in Outline(roofline_chart(report)).elements if n == "circle"]
+    by_share = sorted((one for one in report.layers if one.macs), key=lambda one: -one.share)
+    for (ax, ay), (bx, by), one, other in zip(
+        *[[(float(c["cx"]), float(c["cy"])) for c in part] for part in (circles, circles[1:])],
+        *(part for part in (by_share, by_share[1:])),
+        strict=False,
+    ):
+        assert (ax < bx) == (one.roofline.l2_intensity < other.roofline.l2_intensity)
+        assert (ay > by) == (one.macs_per_second < other.macs_per_second)  # SVG's y grows downwards
+    assert float(circles[0]["r"]) > float(circles[-1]["r"])
+
+
+def test_a_layer_that_moved_dram_lines_has_a_ring_too():
+    report = example_report()
+    layer = report.layers[1]
+    roof = replace(layer.roofline, dram_intensity=4.0)
+    report = replace(report, layers=(report.layers[0], replace(layer, roofline=roof), *report.layers[2:]))
+    circles = [a["class"].split()[0] for n, a in Outline(roofline_chart(report)).elements if n == "circle"]
+    assert sorted(circles) == ["dot", "dot", "dot", "ring"]
+
+
+def test_a_real_board_has_a_floor_but_no_chart():
+    report = measured_report()
+    assert roofline_chart(report) is None
+    page = html.render(report)
+    assert "the floor of 300 µs" in page
+    assert "A real board does not say what its core waited for." in page
+    assert "what bounds its layers is not known" in page
+
+
+@pytest.mark.parametrize("change", [{"l2": None}, {"dram": None}, {"l2": None, "dram": None}])
+def test_the_roofline_takes_boards_without_a_ceiling(change):
+    report = example_report()
+    page = html.render(replace(report, roofline=replace(report.roofline, **change)))
+    Outline(page)
+    assert page.count("no limit in the time model") == len(change)
+
+
+def test_every_layers_waits_fill_its_bar():
+    report = example_report()
+    elements = Outline(waits_chart(report)).elements
+    rows = [[]]
+    for name, attrs in elements:
+        if name == "rect" and attrs["class"] == "hit":
+            rows.append([])
+        elif name == "rect":
+            rows[-1].append(attrs)
+    widths = [sum(float(attrs["width"]) for attrs in row) for row in rows[1:]]
+    assert len(widths) == len(report.layers)
+    assert widths == pytest.approx([600] * len(widths), abs=1)
+    waits = ("dispatch", "latency", "load_misses", "store_misses", "dram")
+    assert [attrs["class"] for attrs in rows[1]] == [wait_colour(name) for name in waits]
 
 
 def test_untrusted_text_is_escaped():
@@ -96,6 +181,7 @@ def test_untrusted_text_is_escaped():
         accuracy=replace(report.accuracy, dataset=evil),
         shuffle=Shuffle(1, 1, 0, (ShuffleSite(evil, 8, (8, 8, 24)),)),
         memory=(replace(report.memory[0], name=evil),),
+        roofline=replace(report.roofline, compute=replace(report.roofline.compute, source=evil)),
         verification=replace(report.verification, source=evil),
         environment={evil: evil},
     )
@@ -107,8 +193,10 @@ def test_untrusted_text_is_escaped():
 
 def test_a_report_before_profiling_shows_macs_and_says_so():
     report = example_report()
-    layers = tuple(Layer(x.name, x.kind, x.shape, x.macs, None, None, None, None, None) for x in report.layers)
-    page = html.render(replace(report, cost=None, verification=None, layers=layers))
+    unknown = ("milliseconds", "estimate", "instructions", "instructions_by_class", "share", "cycles_per_mac",
+               "macs_per_second", "roofline")  # fmt: skip
+    layers = tuple(replace(layer, **dict.fromkeys(unknown)) for layer in report.layers)
+    page = html.render(replace(report, cost=None, verification=None, roofline=None, layers=layers))
     Outline(page)
     assert "not profiled yet" in page
     assert "MACs per layer" in page

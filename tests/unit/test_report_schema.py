@@ -34,24 +34,29 @@ def test_round_trip_keeps_every_field_and_gives_the_same_text():
 def test_fields_that_are_unknown_before_profiling_may_be_null():
     report = example_report()
     layers = tuple(
-        replace(layer, milliseconds=None, instructions=None, instructions_by_class=None, share=None)
+        replace(layer, milliseconds=None, instructions=None, instructions_by_class=None, share=None, roofline=None)
         for layer in report.layers
     )
     report = replace(report, cost=None, verification=None, variant=None, groups=None, scale=None, layers=layers)
+    report = replace(report, roofline=None)
     assert Report.from_json(report.to_json()) == report
 
 
 @pytest.mark.parametrize(
     ("path", "value", "message"),
     [
-        ("schema", 1, "schema is 1, expected 2"),
+        ("schema", 1, "schema is 1, expected 3"),
         ("macs", "many", "macs is 'many', expected a whole number"),
         ("macs", -1, "macs is -1, expected a finite number, zero or more"),
         ("macs", True, "macs is True, expected a whole number"),
         ("macs", 10**30, "expected a finite number"),
         ("input", [8], "input is [8], expected a list of 2 items"),
-        ("cost.kind", "guessed", "cost.kind is 'guessed', expected one of measured, estimated, simulated"),
+        ("cost.kind", "guessed", "cost.kind is 'guessed', expected one of measured, estimated, counted"),
         ("cost.estimate.dram_ms", -1.0, "cost.estimate.dram_ms is -1.0, expected a finite number, zero or more"),
+        ("cost.costliest.1.layer", 4, "cost.costliest[1].layer is 4: no such layer"),
+        ("cost.estimate.waits.latency_ms", -1.0, "cost.estimate.waits.latency_ms is -1.0, expected a finite number"),
+        ("roofline.l2.per_second", "fast", "roofline.l2.per_second is 'fast', expected a number"),
+        ("layers.1.roofline.bound", "L3", "layers[1].roofline.bound is 'L3', expected one of compute, L2, DRAM"),
         ("layers.2.shape", [1, "x"], "layers[2].shape[1] is 'x'"),
         ("layers.0.share", 1.5, "layers[0].share is 1.5, expected at most 1"),
         ("memory.1.last", 99, "memory[1] lives from layer 1 to 99"),

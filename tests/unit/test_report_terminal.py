@@ -4,7 +4,7 @@ import io
 from dataclasses import replace
 
 import pytest
-from report_example import example_report, simulated_report
+from report_example import counted_report, example_report, measured_report
 from rich.console import Console
 
 from shufflec.reports.terminal import print_report
@@ -24,6 +24,12 @@ cost      1.01 k instructions, estimated 1.01 ms (+-10 %, Raspberry Pi 4 @ 1.8 G
           compute 707 µs, load misses 101 µs (8.08 k), store misses 152 µs (2.02 k), DRAM 50.5 µs (1.01 k lines)
           a millisecond a thousand instructions
           the layers' milliseconds add up to 0.99 % below the whole network's
+floor     the estimate is 3.37x the floor of 300 µs, the best possible on this board \
+(multiplies 280 µs, 100 B from DRAM 100 µs)
+roofline  32.2 MMAC/s of 108 MMAC/s (30 %); 55.9 cycles a MAC; layers bound 3 by compute, 1 by DRAM
+slowest   stage2.1.conv1, 60.0 %: dispatch 50 %, latency 20 %, store misses 15 %, load misses 10 %
+          stage2.1.conv2, 25.0 %: dispatch 50 %, latency 20 %, store misses 15 %, load misses 10 %
+          quantize, 10.0 %: dispatch 50 %, latency 20 %, store misses 15 %, load misses 10 %
 classes   widening multiply 610, load 400
 outputs   logits, bit for bit, equal to the integer reference for 4 inputs (digits)
 shuffle   1 channel shuffle found, 1 folded into convolutions, no copy left
@@ -32,15 +38,59 @@ accuracy  top-1 98.61 % float, 98.33 % int8 on digits
 """
 
 
-def printed(report, width: int | None = None) -> str:
+DETAIL = """\
+layer           estimated     best   MAC/s  cycles/MAC         bound  load misses  store misses  DRAM lines
+quantize           100 µs  20.0 µs       0           -     DRAM 20 %          800           200         100
+stage2.1.conv1     600 µs   150 µs  30.7 M        58.6  compute 25 %        4,800         1,200         600
+stage2.1.conv2     250 µs   100 µs  55.3 M        32.6  compute 40 %        2,000           500         250
+classifier        50.0 µs  30.0 µs  4.80 M         375  compute 60 %          400           100          50
+whole network     1.01 ms   300 µs  32.2 M        55.9                      8,080         2,020       1,010
+
+layer           dispatch  latency  load misses  store misses  DRAM
+quantize            50 %     20 %         10 %          15 %   5 %
+stage2.1.conv1      50 %     20 %         10 %          15 %   5 %
+stage2.1.conv2      50 %     20 %         10 %          15 %   5 %
+classifier          50 %     20 %         10 %          15 %   5 %
+all layers          50 %     20 %         10 %          15 %   5 %
+"""
+
+
+def printed(report, width: int | None = None, detail: bool = False) -> str:
     file = io.StringIO()
     console = Console(file=file, width=width, force_terminal=width is not None, color_system=None)
-    print_report(console, report)
+    print_report(console, report, detail)
     return "".join(line.rstrip() + "\n" for line in file.getvalue().splitlines())
 
 
 def test_snapshot_of_piped_output():
     assert printed(example_report()) == SNAPSHOT
+
+
+def test_snapshot_of_the_detail():
+    text = printed(example_report(), detail=True)
+    before, after = SNAPSHOT.split("\ncost ")
+    assert text == f"{before}\n{DETAIL}\ncost {after}"
+
+
+@pytest.mark.parametrize(
+    ("width", "gone"), [(100, "DRAM lines"), (86, "store misses"), (74, "load misses"), (62, "best")]
+)
+def test_a_narrow_terminal_loses_columns_of_the_detail(width, gone):
+    text = printed(example_report(), width, detail=True)
+    assert all(len(line) <= width for line in text.splitlines())
+    first = next(line for line in text.splitlines() if "cycles/MAC" in line)
+    assert gone not in first and "bound" in first
+    assert "…" not in text
+
+
+def test_waits_that_no_layer_has_are_no_columns():
+    report = example_report()
+    parts = report.layers[1].estimate
+    waits = replace(parts.waits, simd_port_ms=parts.waits.latency_ms, latency_ms=0.0)
+    layers = (report.layers[0], replace(report.layers[1], estimate=replace(parts, waits=waits)), *report.layers[2:])
+    text = printed(replace(report, layers=layers), detail=True)
+    assert "layer           dispatch  latency  SIMD port  load misses  store misses  DRAM\n" in text
+    assert "stage2.1.conv1      50 %                20 %         10 %          15 %   5 %\n" in text
 
 
 @pytest.mark.parametrize(("width", "gone"), [(90, []), (75, ["MACs"]), (65, ["output"]), (55, ["kind"])])
@@ -63,22 +113,31 @@ def test_markup_in_names_is_printed_as_it_is():
     assert "[bold]" in text
 
 
-def test_a_device_that_counts_nothing_shows_time_only():
-    report = example_report()
-    nothing = {"instructions": None, "instructions_by_class": None, "estimate": None}
-    cost = replace(report.cost, kind="measured", uncertainty_percent=None, **nothing)
-    layers = tuple(replace(layer, **nothing) for layer in report.layers)
-    text = printed(replace(report, cost=cost, layers=layers))
+def test_a_real_board_has_a_time_a_floor_and_no_waits():
+    text = printed(measured_report(), detail=True)
     assert "1.01 k instructions" not in text
-    assert "1.01 ms measured" in text
+    assert "1.01 ms measured" in text and "+-" not in text
     assert "the layers' milliseconds add up" in text
+    assert "floor     the measured time is 3.37x the floor of 300 µs" in text
+    assert "a real board counts no misses, so what bounds its layers is not known" in text
+    assert "slowest   stage2.1.conv1, 60.0 %\n" in text
+    assert "layer           measured     best   MAC/s  cycles/MAC\n" in text
+    assert "dispatch" not in text and "load misses" not in text
 
 
-def test_a_board_without_a_time_model_says_simulated():
-    text = printed(simulated_report())
-    assert "1.01 k instructions, 1.01 ms simulated, 1 thread, on virtual Raspberry Pi 4" in text
+def test_a_board_without_a_time_model_shows_instructions_only_and_says_so():
+    text = printed(counted_report(), detail=True)
+    assert "1.01 k instructions (1 thread), no time: rasp4 has no time model" in text
     assert "the layers' instructions add up" in text
-    assert "estimated" not in text and "+-" not in text
+    for word in ("estimated", "measured", "simulated", "+-", " ms", "µs", "floor", "roofline", "MAC/s"):
+        assert word not in text, word
+    assert "slowest   stage2.1.conv1, 60.0 %\n" in text
+
+
+def test_a_network_that_stays_in_the_caches_says_so():
+    report = example_report()
+    roof = replace(report.roofline, dram_bytes=0, dram_ms=0.0, dram=None)
+    assert "(multiplies 280 µs, nothing must come from DRAM)" in printed(replace(report, roofline=roof))
 
 
 def test_several_threads_and_an_unknown_range_are_said():
@@ -88,7 +147,7 @@ def test_several_threads_and_an_unknown_range_are_said():
 
 
 def test_a_report_before_profiling_has_no_cost():
-    report = replace(example_report(), cost=None, verification=None)
-    text = printed(report)
+    report = replace(example_report(), cost=None, verification=None, roofline=None)
+    text = printed(report, detail=True)
     assert "share" not in text
     assert "outputs not checked on a device yet" in text
