@@ -22,8 +22,14 @@ def llvm_target(triple: str, mcpu: str, features: tuple[str, ...] = ()) -> tvm.t
     config: dict[str, object] = {"kind": "llvm", "mtriple": triple}
     if mcpu:
         config["mcpu"] = mcpu
+    if "+dotprod" in features:  # Armv8.2: such a core has SQRDMLAH of Armv8.1 as well, whatever mcpu is named
+        features = (*features, "+rdm")
     if features:
         config["mattr"] = list(features)
+    if triple.startswith("thumb"):
+        config["mfloat-abi"] = "hard" if triple.endswith("hf") else "soft"
+        # LLVM 22.1 can miscompile MVE gathers: a function without a return (backends/baremetal/machine_code.py checks).
+        config["cl-opt"] = ["-enable-arm-maskedgatscat=false"]
     return tvm.target.Target(config)
 
 
@@ -33,7 +39,7 @@ SHAPED_OPTIONS = ("-disable-lsr:bool=true", "-aarch64-enable-loop-data-prefetch:
 
 
 def _target_of(target: tvm.target.Target, hand_shaped: bool) -> tvm.target.Target:
-    if not hand_shaped:
+    if not hand_shaped or str(target.attrs["mtriple"]).startswith("thumb"):
         return target
     return tvm.target.Target({**target.export(), "cl-opt": list(SHAPED_OPTIONS)})
 

@@ -16,6 +16,7 @@ with the group, computing some outputs twice.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -77,6 +78,9 @@ class MicroKernel(ABC):
 
     #: Constants at the start of the packed weights; the first four bytes are the step of emitter.FarPointer.
     header = WINDOW_STEP
+    #: What requantizes and stores the sums, and packs its constants.
+    epilogue: type = Epilogue
+    pack_requant: Callable[[np.ndarray, dict[str, np.ndarray]], np.ndarray] = staticmethod(pack_pairs)
 
     def __init__(self, shape: Shape):
         self.shape = shape
@@ -89,9 +93,13 @@ class MicroKernel(ABC):
         """Reads what stays for all outputs of the group: nothing, for most."""
         del e, inputs, scratch
 
+    def load_start(self, e: Emitter, biases: Pointer) -> object:
+        """What `accumulate` takes as start: the accumulator bias int32x4 of each block."""
+        return [e.load(biases, 4 * j, "int32x4") for j in range(self.shape.blocks)]
+
     @abstractmethod
-    def accumulate(self, e: Emitter, inputs: list[Pointer], weights: Pointer, start: list | None, push) -> None:
-        """Calls push(block, [int32x4 per pixel]) for every block, in order. start: bias int32x4 per block."""
+    def accumulate(self, e: Emitter, inputs: list[Pointer], weights: Pointer, start: object, push) -> None:
+        """Calls push(block, [int32x4 per pixel]) for every block, in order. start: of load_start; None for zero."""
 
     @abstractmethod
     def pack(self, weight: np.ndarray) -> np.ndarray:
@@ -140,10 +148,9 @@ def build_pointwise(workload: Workload, tiling, family: str, micro: MicroKernel,
                     residuals = [e.at(residual, p * channels) for p in range(shape.tile)]
                 start = None
                 if workload["accumulator_bias"]:
-                    biases = e.at(e.accumulators, number * shape.width)
-                    start = [e.load(biases, 4 * j, "int32x4") for j in range(shape.blocks)]
+                    start = micro.load_start(e, e.at(e.accumulators, number * shape.width))
                 requant = e.at(e.requant, number * (pairs * rule.pair_stride))
-                epilogue = Epilogue(e, rule, shape.blocks, requant, outputs, residuals)
+                epilogue = micro.epilogue(e, rule, shape.blocks, requant, outputs, residuals)
                 weights = e.at(e.weights, number * len(sample) + len(header))
                 micro.accumulate(e, inputs, FarPointer(weights, window_step), start, epilogue.push)
         if write:
@@ -155,7 +162,7 @@ def build_pointwise(workload: Workload, tiling, family: str, micro: MicroKernel,
         bias = np.append(constants["accumulator_bias"], 0)[index].astype(np.int32).reshape(-1)
         return Packed(
             np.concatenate([header, micro.pack(weight).reshape(-1)]).astype(np.int8),
-            pack_pairs(index, constants),
+            micro.pack_requant(index, constants),
             bias if workload["accumulator_bias"] else np.zeros(0, np.int32),
         )
 

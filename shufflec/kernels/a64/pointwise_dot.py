@@ -2,14 +2,18 @@
 
 Weights are packed [4 outputs x 4 channels]; SDOT takes the four channels of a pixel as one 32-bit lane of its row.
 Register budget: tile * blocks accumulators (24 at most), tile rows of 16 channels, two weights.
+
+Each accumulator is loaded: the bias, or zeros that the packed weights begin with. A move of a register, or MOVI, would
+take a SIMD pipe, which SDOT needs (dot_epilogue.py).
 """
 
 from __future__ import annotations
 
 import numpy as np
 
+from shufflec.kernels.a64.dot_epilogue import DotEpilogue, pack_planes
 from shufflec.kernels.a64.emitter import Emitter, Pointer, Value
-from shufflec.kernels.a64.pointwise import MicroKernel, Shape
+from shufflec.kernels.a64.pointwise import WINDOW_STEP, MicroKernel, Shape
 from shufflec.kernels.a64.registers import Registers
 
 QUAD = 4
@@ -21,14 +25,31 @@ LOOP_STEP = 4
 class DotMicroKernel(MicroKernel):
     """Computes all blocks of a tile at once, over the channels."""
 
+    epilogue = DotEpilogue
+    pack_requant = staticmethod(pack_planes)
+
     def __init__(self, shape: Shape):
         super().__init__(shape)
         self.quads = -(-shape.depth // QUAD)
+        self.header = np.concatenate([WINDOW_STEP, np.zeros(shape.tile * shape.blocks * ROW, np.int8)])
 
-    def accumulate(self, e: Emitter, inputs: list[Pointer], weights: Pointer, start: list | None, push) -> None:
+    def load_start(self, e: Emitter, biases: Pointer) -> dict[tuple[int, int], Value]:
+        """The bias of every accumulator. LLVM must not know that all pixels' are the same: it would copy registers."""
+        zero = e.load(e.cast(e.weights, "int32"), 1, "int32")
+        start = {}
+        for p in range(self.shape.tile):
+            biases = e.at(biases, zero) if p else biases
+            for j, value in enumerate(e.load_pairs(biases, 0, 4, self.shape.blocks, "int32x4")):
+                start[p, j] = value
+        return start
+
+    def accumulate(self, e: Emitter, inputs: list[Pointer], weights: Pointer, start: dict | None, push) -> None:
         shape = self.shape
         keys = [(p, j) for p in range(shape.tile) for j in range(shape.blocks)]
-        sums = {(p, j): start[j] if start else e.splat(0, "int32x4") for p, j in keys}
+        sums = start
+        if sums is None:
+            zeros = e.load_pairs(e.weights, len(WINDOW_STEP), ROW, len(keys), "int8x16")
+            sums = {key: e.reinterpret(value, "int32x4") for key, value in zip(keys, zeros, strict=True)}
         rows, at = self.quads // QUAD, 0
         if rows > UNROLLED:
             registers = Registers(e, keys, sums)

@@ -20,7 +20,7 @@ from shufflec.kernels.a64.pointwise import Shape
 from shufflec.kernels.a64.pointwise_cost import epilogue_cost
 from shufflec.kernels.a64.pointwise_dot import DotMicroKernel
 from shufflec.kernels.a64.pointwise_pairs import PairsMicroKernel
-from shufflec.kernels.a64.requantize import Epilogue, Rule, pack_pairs
+from shufflec.kernels.a64.requantize import Rule
 from shufflec.kernels.a64.scheduling import MODELS, SCHEDULE, models
 from shufflec.kernels.kernel import Kernel, Packed, Workload
 
@@ -90,12 +90,14 @@ class _DotGather(DotMicroKernel):
 
     def __init__(self, shape: Shape, taps: np.ndarray):
         super().__init__(shape)
-        self.header = _table(taps, np.arange(-(-self.quads // QUAD) * ROW).reshape(-1, ROW))
+        self.table_at = len(self.header)
+        table = _table(taps, np.arange(-(-self.quads // QUAD) * ROW).reshape(-1, ROW))
+        self.header = np.concatenate([self.header, table])
         self.gathered: dict[tuple[int, int], Value] = {}
 
     def gather(self, e: Emitter, windows: list[list[Value]], index: Pointer) -> None:
         for row in range(-(-self.quads // QUAD)):
-            table = e.load(index, row * ROW, "int8x16")
+            table = e.load(index, self.table_at + row * ROW, "int8x16")
             for pixel, rows in enumerate(windows):
                 self.gathered[row, pixel] = e.op(f"tbl{len(rows)}", "int8x16", *rows, table)
 
@@ -137,11 +139,10 @@ def build(workload: Workload, tiling: Tiling) -> Kernel:
             base = e.at(e.arena, target + channel)
             start = None
             if biased:
-                table = e.at(e.accumulators, block * shape.width)
-                start = [e.load(table, 4 * j, "int32x4") for j in range(shape.blocks)]
+                start = micro.load_start(e, e.at(e.accumulators, block * shape.width))
             requant = e.at(e.requant, block * (pairs * rule.pair_stride))
             outputs_at = [e.at(base, p * pitch) for p in range(shape.tile)]
-            epilogue = Epilogue(e, rule, shape.blocks, requant, outputs_at, None)
+            epilogue = micro.epilogue(e, rule, shape.blocks, requant, outputs_at, None)
             weights = e.at(e.weights, block * sample + len(micro.header))
             micro.accumulate(e, [], weights, start, epilogue.push)
 
@@ -152,7 +153,7 @@ def build(workload: Workload, tiling: Tiling) -> Kernel:
         bias = constants["accumulator_bias"][index].astype(np.int32).reshape(-1)
         return Packed(
             np.concatenate([micro.header, micro.pack(weight).reshape(-1)]).astype(np.int8),
-            pack_pairs(index, constants),
+            micro.pack_requant(index, constants),
             bias if biased else np.zeros(0, np.int32),
         )
 
