@@ -25,6 +25,7 @@ from shufflec.backends.manifest import (
     Manifest,
     Memory,
     Numerics,
+    Schedules,
     Shuffle,
     ShuffleSite,
 )
@@ -33,14 +34,14 @@ from shufflec.backends.planner import MemoryPlan, plan
 from shufflec.backends.program import Layer, Program
 from shufflec.data.preprocessing import Preprocessing
 from shufflec.ir.graph import Graph
-from shufflec.ir.numerics import RULE
+from shufflec.ir.numerics import BOUND, RULE
 from shufflec.ir.pipeline import IntegerModule, lower
-from shufflec.kernels.select import select
+from shufflec.kernels.records import Records, load_records
+from shufflec.kernels.select import Selection, families
 from shufflec.models.architecture import Architecture
 from shufflec.quantize.model_info import read_model_info
 from shufflec.targets.target import Target
 
-BOUND = "half a step + 1.5 * 2^-fraction steps + the relative error of a 15-bit multiplier"
 TOOLS = ("apache-tvm", "apache-tvm-ffi", "onnx", "numpy", "ziglang")
 Progress = Callable[[str, int, int], None]
 
@@ -52,6 +53,7 @@ class Code:
     program: Program
     plan: MemoryPlan
     library: bytes
+    schedules: Schedules
 
 
 @dataclass(frozen=True)
@@ -67,11 +69,17 @@ class CompiledModel:
     program: Program
     plan: MemoryPlan
     library: bytes
+    schedules: Schedules
 
     @property
     def library_name(self) -> str:
         """Where the library lies in a bundle."""
         return f"lib/{self.name}-{self.target.name}.so"
+
+    @property
+    def files(self) -> dict[str, bytes]:
+        """The bundle's files but for the model and the reports."""
+        return {self.library_name: self.library}
 
     def manifest(self, files: dict[str, FileEntry]) -> Manifest:
         """The bundle's manifest; files: of every file in it."""
@@ -93,6 +101,7 @@ class CompiledModel:
             code_bytes=code_bytes(self.library),
             layers=tuple(_layer_entry(layer) for layer in self.program.layers),
             memory=_memory(self.plan),
+            schedules=self.schedules,
             accuracy=Accuracy(**accuracy) if accuracy else None,
             tools={"shufflec": __version__, **{tool: importlib.metadata.version(tool) for tool in TOOLS}},
             library=self.library_name,
@@ -112,16 +121,18 @@ def compile_model(
     fold_shuffle: bool = True,
     cc: str | None = None,
     progress: Progress = lambda stage, done, total: None,
+    records: Records | None = None,
 ) -> CompiledModel:
     """Compiles a QDQ model that has its description in its metadata (quantize/prepare.py).
 
     name: of the model, used in file names. fold_shuffle False leaves every channel shuffle a copy. cc: the C compiler
-    to link with, None for the packaged one. progress(stage, done, total) is called at each step.
+    to link with, None for the packaged one. progress(stage, done, total) is called at each step. records: which
+    tilings to take; None loads the user's and the shipped ones for the target.
     Raises UnsupportedModelError for a model that cannot become integer, OptionError for a cc that is not there.
     """
     progress("lowering to integers", 0, 1)
     integer = lower(model, fold_shuffle)
-    code = build_library(integer.graph, target, cc, progress)
+    code = build_library(integer.graph, target, cc, progress, records)
     return CompiledModel(
         safe_name(name),
         target,
@@ -132,15 +143,21 @@ def compile_model(
         code.program,
         code.plan,
         code.library,
+        code.schedules,
     )
 
 
 def build_library(
-    graph: Graph, target: Target, cc: str | None = None, progress: Progress = lambda stage, done, total: None
+    graph: Graph,
+    target: Target,
+    cc: str | None = None,
+    progress: Progress = lambda stage, done, total: None,
+    records: Records | None = None,
 ) -> Code:
     """Compiles an integer graph; the parameters are compile_model's."""
     progress("choosing kernels", 0, 1)
-    program = lay_out(graph, target.isa, select)
+    selection = Selection(load_records(target.name) if records is None else records)
+    program = lay_out(graph, target.isa, selection)
     memory = plan(program.buffers.values())
     objects = compile_kernels(program.kernels, target, lambda done, total: progress("compiling kernels", done, total))
     progress("linking", 0, 1)
@@ -148,7 +165,7 @@ def build_library(
     source = program_source(program, memory, offsets)
     library = link_library(code_triple(target), objects, source, constants_source(blob), blob, cc)
     progress("linking", 1, 1)
-    return Code(program, memory, library)
+    return Code(program, memory, library, _schedules(program, selection))
 
 
 def safe_name(name: str) -> str:
@@ -181,6 +198,19 @@ def _layer_entry(layer: Layer) -> LayerEntry:
         kernels=tuple(step.kernel.family for step in layer.steps),
         tilings=tuple(",".join(f"{k}={v}" for k, v in step.kernel.tiling) for step in layer.steps),
     )
+
+
+def _schedules(program: Program, selection: Selection) -> Schedules:
+    """A layer counts as tuned when the record of a step of it was taken."""
+    tunable, files = 0, {}
+    for layer in program.layers:
+        workloads = [step.kernel.workload for step in layer.steps]
+        sources = [selection.tuned[workload] for workload in workloads if workload in selection.tuned]
+        if sources:
+            files[sources[-1]] = files.get(sources[-1], 0) + 1
+        choices = [family.tilings(workload) for workload in workloads for family in families(workload)[:1]]
+        tunable += bool(sources) or any(len(tilings) > 1 for tilings in choices)
+    return Schedules(tunable, sum(files.values()), dict(sorted(files.items())))
 
 
 def _memory(memory: MemoryPlan) -> Memory:

@@ -18,7 +18,7 @@ from shufflec.models.architecture import Architecture
 from shufflec.targets.target import Target
 from shufflec.validate import ValidationError, build
 
-SCHEMA = 2
+SCHEMA = 3
 FILE_NAME = "manifest.json"
 _MAX_BYTES = 16 << 20
 _MAX_VALUES = 1 << 28  # of one tensor
@@ -95,6 +95,16 @@ class Memory:
 
 
 @dataclass(frozen=True)
+class Schedules:
+    """Where tilings came from. tunable: layers whose kernels have more than one; tuned: those that took them from
+    records; files: how many from each file of records."""
+
+    tunable: int
+    tuned: int
+    files: dict[str, int]
+
+
+@dataclass(frozen=True)
 class Accuracy:
     """Fractions between 0 and 1 on a labelled data set; None where not measured."""
 
@@ -125,6 +135,7 @@ class Contents:
     code_bytes: int
     layers: tuple[LayerEntry, ...]
     memory: Memory
+    schedules: Schedules
     accuracy: Accuracy | None
     tools: dict[str, str]
     library: str

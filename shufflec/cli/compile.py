@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress
 
     from shufflec.backends.bundle import Bundle
+    from shufflec.backends.manifest import Schedules
     from shufflec.quantize.prepare import PreparedModel
     from shufflec.targets.target import Target
 
@@ -79,6 +80,7 @@ def compile_command(
     """
     from shufflec.backends.bundle import check_place, write_bundle
     from shufflec.backends.compile import compile_model, safe_name
+    from shufflec.kernels.records import load_records, record_notes
     from shufflec.targets.target import load_target
 
     board = load_target(target)
@@ -93,7 +95,10 @@ def compile_command(
         name, source = _source(model, wishes, random_weights, stages)
         stages("quantizing")
         prepared = _prepared(source, data, stages)
-        compiled = compile_model(prepared.model, board, name, fold_shuffle, cc, stages)
+        records = load_records(board.name)
+        for note in record_notes(records):
+            stages.say(note)
+        compiled = compile_model(prepared.model, board, name, fold_shuffle, cc, stages, records)
         place = output or Path("shufflec-out") / safe_name(f"{name}-{board.name}")
         checked: list[str] = []
 
@@ -256,10 +261,20 @@ def _result(bundle: Bundle, checked: str, stages: _Stages) -> dict[str, object]:
         "code_bytes": contents.code_bytes,
         "weight_bytes": contents.weight_bytes,
         "arena_bytes": contents.memory.arena_bytes,
+        "schedules": asdict(contents.schedules),
         "accuracy": asdict(contents.accuracy) if contents.accuracy is not None else None,
         "check": checked,
         "seconds": {name: round(seconds, 3) for name, seconds in stages.seconds.items()},
     }
+
+
+def _tuned(schedules: Schedules) -> str:
+    """How many layers took their tiling from records, and from which files."""
+    if not schedules.tuned:
+        return f"no records: {schedules.tunable} layers with their default tiling; `shufflec tune` makes some"
+    counted = [f"{file} ({count})" for file, count in schedules.files.items()]
+    files = ", ".join(counted if len(counted) > 1 else schedules.files)
+    return f"{schedules.tuned} of {schedules.tunable} layers tuned, from {files}"
 
 
 def _print_summary(bundle: Bundle, checked: str, stages: _Stages) -> None:
@@ -280,6 +295,7 @@ def _print_summary(bundle: Bundle, checked: str, stages: _Stages) -> None:
         ("code", f"{contents.code_bytes:,} bytes"),
         ("weights", f"{contents.weight_bytes:,} bytes"),
         ("activations", f"{contents.memory.arena_bytes:,} bytes at most"),
+        ("schedules", _tuned(contents.schedules)),
     ]
     if accuracy is not None and accuracy.int8_top1 is not None and accuracy.float_top1 is not None:
         where = f"top-1 on {accuracy.images} held-out images of {accuracy.data}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from types import ModuleType
 
 from shufflec.kernels.a64 import (
@@ -18,22 +17,38 @@ from shufflec.kernels.a64 import (
 )
 from shufflec.kernels.kernel import Kernel, Workload
 from shufflec.kernels.portable import families as portable
+from shufflec.kernels.records import Records
 
 #: Hand-shaped families by ISA, the preferred first. A family is a module with NAME, accepts(workload),
 #: tilings(workload) (the default first) and build(workload, tiling).
 A64 = (pointwise_conv2d, stem, depthwise, pooling, global_pooling, dense, quantize, movement, weighted_sum)
 FAMILIES: dict[str, tuple[ModuleType, ...]] = {"portable": (), "neon": A64, "dotprod": A64}
 
-Tiling = tuple[tuple[str, int], ...]
+
+def families(workload: Workload) -> list[ModuleType]:
+    """The hand-shaped families that accept a workload, the preferred first; none where plain loops have to do."""
+    return [family for family in FAMILIES[workload.isa] if family.accepts(workload)]
 
 
-def select(workload: Workload, records: Mapping[str, tuple[str, Tiling]] | None = None) -> Kernel:
-    """The kernel of a workload. records: workload key -> (family name, tiling), from tuning."""
-    family_name, tiling = (records or {}).get(workload.key, ("", ()))
-    accepting = [family for family in FAMILIES[workload.isa] if family.accepts(workload)]
-    for family in accepting:
-        if family_name == family.NAME and tiling in family.tilings(workload):
-            return family.build(workload, tiling)
-    for family in accepting[:1]:
-        return family.build(workload, family.tilings(workload)[0])
-    return portable.build(workload)
+def select(workload: Workload, records: Records | None = None) -> Kernel:
+    """The kernel of a workload; with the tiling of its record where one of `records` fits."""
+    return Selection(records)(workload)
+
+
+class Selection:
+    """Selects kernels and keeps which came from records. tuned: the record's file by workload."""
+
+    def __init__(self, records: Records | None = None):
+        self._records = records or Records()
+        self.tuned: dict[Workload, str] = {}
+
+    def __call__(self, workload: Workload) -> Kernel:
+        """The kernel of a workload. A record whose tiling its family does not have is left alone."""
+        for family in families(workload)[:1]:
+            tilings = family.tilings(workload)
+            found = self._records.find(workload, family.NAME)
+            if found is None or found[0].choice not in tilings:
+                return family.build(workload, tilings[0])
+            self.tuned[workload] = found[1]
+            return family.build(workload, found[0].choice)
+        return portable.build(workload)
