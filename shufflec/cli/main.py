@@ -15,6 +15,7 @@ import typer
 from shufflec import __version__
 from shufflec.cli import (
     bench,
+    compare,
     compile,
     device,
     doctor,
@@ -45,6 +46,7 @@ BOARD = "Boards and tools"
 app.command("compile", rich_help_panel=MAIN_JOB)(compile.compile_command)
 app.command("run", rich_help_panel=MAIN_JOB)(run.run_command)
 app.command("profile", rich_help_panel=MAIN_JOB)(profile.profile_command)
+app.command("compare", rich_help_panel=MAIN_JOB)(compare.compare_command)
 app.command("eval", rich_help_panel=MAIN_JOB)(eval.eval_command)
 app.command("train", rich_help_panel=MODEL)(train.train_command)
 app.command("quantize", rich_help_panel=MODEL)(quantize.quantize_command)
