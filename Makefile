@@ -1,5 +1,6 @@
 # make demo   installs what is missing, then compiles, runs and profiles the bundled groups-8 model on a virtual Pi
 # make test   installs what is missing, then runs all tests and prints the coverage
+# make fuzz   tests kernels on thirty times as many random shapes, tilings and values as make test
 # make bench  instructions of one inference beside other engines (slow; writes reports/)
 
 SHELL := /bin/bash
@@ -11,7 +12,7 @@ APT_PACKAGES := qemu-user libc6-arm64-cross libstdc++6-arm64-cross
 DEMO_DIR := out/demo
 
 .DEFAULT_GOAL := help
-.PHONY: help install system demo test test-unit lint bench shuffle-bench checkpoints clean
+.PHONY: help install system demo test test-unit lint fuzz bench bench-shapes shuffle-bench checkpoints clean
 
 help:
 	@grep -E '^# make' Makefile | sed 's/^# //'
@@ -60,6 +61,9 @@ test-unit: install
 
 lint: install
 	@$(BIN)/python -m ruff check shufflec tests
+
+fuzz: install
+	@SHUFFLEC_FUZZ_EFFORT=30 $(BIN)/python -m pytest -q tests/fuzz/test_fuzz_kernels.py
 
 bench: install
 	@$(BIN)/python -m shufflec.cli.main bench peers
