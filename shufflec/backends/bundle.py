@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
+from shufflec.backends.baremetal.firmware import CompiledFirmware
 from shufflec.backends.compile import CompiledModel
 from shufflec.backends.manifest import FILE_NAME, BufferEntry, FileEntry, LayerEntry, Manifest, read_manifest
 from shufflec.data.preprocessing import Preprocessing
@@ -18,6 +19,7 @@ from shufflec.errors import InputFileError
 from shufflec.files import atomic_directory, cache_dir, sha256_file, write_atomic
 from shufflec.ir.graph import Graph
 from shufflec.ir.pipeline import lower
+from shufflec.ir.rules import rule_of
 from shufflec.models.architecture import Architecture
 from shufflec.quantize.inspect import load_onnx
 from shufflec.targets.target import Target
@@ -93,7 +95,9 @@ class Bundle:
     def graph(self) -> Graph:
         """The integer graph; for a bundle from disk it is lowered again from model.onnx, seconds at the first call."""
         if self._graph is None:
-            self._graph = lower(load_onnx(self.model_path), self.manifest.contents.fold_shuffle).graph
+            self._graph = lower(
+                load_onnx(self.model_path), self.manifest.contents.fold_shuffle, rule_of(self.target.family)
+            ).graph
         return self._graph
 
 
@@ -108,14 +112,16 @@ def check_place(path: str | Path) -> Path:
     return path
 
 
-def write_bundle(path: str | Path, compiled: CompiledModel, finish: Callable[[Bundle], dict[str, str]]) -> Bundle:
+def write_bundle(
+    path: str | Path, compiled: CompiledModel | CompiledFirmware, finish: Callable[[Bundle], dict[str, str]]
+) -> Bundle:
     """Writes a bundle, all of it or nothing, and remembers it as the newest.
 
     finish: gets the bundle before it is at its place, and returns the texts of its reports by file name; when it
     raises (wrong results, say), nothing is left. Raises InputFileError where check_place does.
     """
     path = check_place(path)
-    files = {MODEL_FILE: compiled.onnx, compiled.library_name: compiled.library}
+    files = {MODEL_FILE: compiled.onnx, **compiled.files}
     entries = {name: FileEntry(len(data), hashlib.sha256(data).hexdigest()) for name, data in files.items()}
     manifest = compiled.manifest(entries)
     with atomic_directory(path) as folder:

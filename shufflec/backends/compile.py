@@ -99,8 +99,8 @@ class CompiledModel:
             macs=sum(layer.macs for layer in self.program.layers),
             weight_bytes=self.program.weight_bytes,
             code_bytes=code_bytes(self.library),
-            layers=tuple(_layer_entry(layer) for layer in self.program.layers),
-            memory=_memory(self.plan),
+            layers=tuple(layer_entry(layer) for layer in self.program.layers),
+            memory=memory_entry(self.plan),
             schedules=self.schedules,
             accuracy=Accuracy(**accuracy) if accuracy else None,
             tools={"shufflec": __version__, **{tool: importlib.metadata.version(tool) for tool in TOOLS}},
@@ -186,7 +186,8 @@ def shuffle_sites(graph: Graph) -> tuple[ShuffleSite, ...]:
     )
 
 
-def _layer_entry(layer: Layer) -> LayerEntry:
+def layer_entry(layer: Layer) -> LayerEntry:
+    """A layer as the manifest has it."""
     return LayerEntry(
         name=layer.name,
         kind=layer.kind,
@@ -213,7 +214,8 @@ def _schedules(program: Program, selection: Selection) -> Schedules:
     return Schedules(tunable, sum(files.values()), dict(sorted(files.items())))
 
 
-def _memory(memory: MemoryPlan) -> Memory:
+def memory_entry(memory: MemoryPlan) -> Memory:
+    """The arena as the manifest has it."""
     buffers = tuple(
         BufferEntry(p.buffer.name, p.offset, p.buffer.nbytes, p.buffer.first, p.buffer.last)
         for p in sorted(memory.placements.values(), key=lambda p: (p.buffer.first, p.offset, p.buffer.name))

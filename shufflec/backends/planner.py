@@ -15,7 +15,7 @@ from shufflec.kernels.kernel import ALIGNMENT
 
 @dataclass(frozen=True)
 class Placement:
-    """A buffer with its place. offset: bytes from the arena's start, a multiple of ALIGNMENT."""
+    """A buffer with its place. offset: bytes from the arena's start, a multiple of the plan's alignment."""
 
     buffer: Buffer
     offset: int
@@ -43,8 +43,8 @@ class MemoryPlan:
         return sorted(found, key=lambda p: (p.offset, p.buffer.name))
 
 
-def plan(buffers: Iterable[Buffer]) -> MemoryPlan:
-    """Places every buffer. Deterministic: ties are broken by first use, then by name."""
+def plan(buffers: Iterable[Buffer], alignment: int = ALIGNMENT) -> MemoryPlan:
+    """Places every buffer at a multiple of `alignment`. Deterministic: ties are broken by first use, then by name."""
     buffers = list(buffers)
     placed: list[Placement] = []
     for buffer in sorted(buffers, key=lambda b: (-b.nbytes, b.first, b.name)):
@@ -53,7 +53,7 @@ def plan(buffers: Iterable[Buffer]) -> MemoryPlan:
         for neighbour in neighbours:
             if offset + buffer.nbytes <= neighbour.offset:
                 break
-            offset = max(offset, _aligned(neighbour.end))
+            offset = max(offset, -(-neighbour.end // alignment) * alignment)
         placed.append(Placement(buffer, offset))
     peak = max((p.end for p in placed), default=0)
     return MemoryPlan({p.buffer.name: p for p in placed}, peak, _lower_bound(buffers))
@@ -61,10 +61,6 @@ def plan(buffers: Iterable[Buffer]) -> MemoryPlan:
 
 def _overlap(a: Buffer, b: Buffer) -> bool:
     return a.first <= b.last and b.first <= a.last
-
-
-def _aligned(offset: int) -> int:
-    return -(-offset // ALIGNMENT) * ALIGNMENT
 
 
 def _lower_bound(buffers: list[Buffer]) -> int:

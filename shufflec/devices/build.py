@@ -79,9 +79,12 @@ def build_server(say: Say) -> Path:
     return folder / SERVER
 
 
-def build_plugin(api: int, say: Say) -> Path:
-    """The counter for a QEMU of plugin interface `api`, for this machine's processor. Hold `build_lock` around it."""
-    sources = sorted((NATIVE / "tcg_plugin").glob("*.c"))
+def build_plugin(api: int, say: Say, sources_folder: str = "tcg_plugin") -> Path:
+    """The counter for a QEMU of plugin interface `api`, for this machine's processor. Hold `build_lock` around it.
+
+    sources_folder: of devices/native, "tcg_plugin" for the virtual Pi or "mcu_plugin" for Cortex-M boards.
+    """
+    sources = sorted((NATIVE / sources_folder).glob("*.c"))
     machine = platform.machine()
     flags = [*_PLUGIN_FLAGS, f"-DSHUFFLEC_QEMU_PLUGIN_API={api}"]
     folder = cache_dir("devices") / f"counter-{_key(flags, sources, {'machine': machine})}"

@@ -22,6 +22,8 @@ Operator kinds, their inputs, attributes and constants (C: output channels, I: i
 | channel_shuffle  | a               | rows                                                  |                                  |
 | dequantize       | int32 or int8   | zero_point                                            | scale f32 (C,)                   |
 
+Under the rule m-q31 (numerics_m.py) REQUANT is left_shift, digits, lift, clamp_min, clamp_max, PER-CHANNEL is
+multiplier int32 and accumulator_bias int32, and scale_shift takes the place of fraction in pools and sums. Else
 REQUANT: shift, fraction, clamp_min, clamp_max. PER-CHANNEL: multiplier int16 (C,), bias int16 (C,),
 accumulator_bias int32 (C,), and pre_shift int8 (C,) in layers that need one, else absent. numerics.py defines the
 arithmetic. pad is (top, left, bottom, right); stride and
@@ -75,12 +77,16 @@ class Op:
 
 @dataclass(frozen=True)
 class Graph:
-    """Operators in execution order with the tensors between them; one input, one output."""
+    """Operators in execution order with the tensors between them; one input, one output.
+
+    rule: name of the rounding rule (rules.py) that its numbers are meant for.
+    """
 
     tensors: dict[str, TensorSpec]
     ops: tuple[Op, ...]
     input: str
     output: str
+    rule: str = "a64-q15"
 
     def consumers(self, tensor: str) -> list[Op]:
         """The operators that read a tensor, in execution order."""

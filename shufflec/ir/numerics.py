@@ -31,6 +31,7 @@ from dataclasses import dataclass
 import numpy as np
 
 RULE = "a64-q15"
+BOUND = "half a step + 1.5 * 2^-fraction steps + the relative error of a 15-bit multiplier"
 INT16_MAX = 32767
 MAX_SHIFT = 16  # SQRSHRN 4S -> 4H
 MAX_FRACTION = 7
@@ -49,6 +50,10 @@ class Requant:
     accumulator_bias: np.ndarray  # int32
     residual_multiplier: int = 0
     pre_shift: np.ndarray | None = None  # int8, 0 to MAX_PRE_SHIFT
+
+    def attributes(self) -> dict[str, int]:
+        """Attributes of the operator (ir/graph.py)."""
+        return {"shift": self.shift, "fraction": self.fraction}
 
     def constants(self) -> dict[str, np.ndarray]:
         """The arrays as constants of an operator (ir/graph.py)."""

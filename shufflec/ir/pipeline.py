@@ -17,6 +17,7 @@ from shufflec.ir.passes.recognise_channel_shuffle import count_shuffles, recogni
 from shufflec.ir.passes.requantize_concat import requantize_concat
 from shufflec.ir.passes.shuffle_quantized import shuffle_quantized
 from shufflec.ir.passes.verify_integer import verify_integer
+from shufflec.ir.rules import A64, Rule
 
 Pass = Callable[[tvm.IRModule], tvm.IRModule]
 
@@ -26,7 +27,6 @@ QDQ_PASSES: tuple[Pass, ...] = (
     shuffle_quantized,
     requantize_concat,
 )
-INTEGER_PASSES: tuple[Pass, ...] = (lower_to_integer,)
 FOLDING_PASSES: tuple[Pass, ...] = (fold_channel_shuffle,)
 
 
@@ -39,14 +39,15 @@ class IntegerModule:
     shuffle: dict[str, int]
 
 
-def lower(model: onnx.ModelProto, fold_shuffle: bool = True) -> IntegerModule:
-    """Lowers a QDQ model to integers. With fold_shuffle=False every channel shuffle stays a copy.
+def lower(model: onnx.ModelProto, fold_shuffle: bool = True, rule: Rule = A64) -> IntegerModule:
+    """Lowers a QDQ model to integers, rounded by `rule`. With fold_shuffle=False every channel shuffle stays a copy.
 
     Raises UnsupportedModelError, naming the node, for a model that cannot become integer throughout.
     """
     module = qdq_module(model)
     found = count_shuffles(module)
-    for step in INTEGER_PASSES + (FOLDING_PASSES if fold_shuffle else ()):
+    module = lower_to_integer(module, rule)
+    for step in FOLDING_PASSES if fold_shuffle else ():
         module = step(module)
     graph = verify_integer(module)
     copies = count_copies(graph)

@@ -1,13 +1,14 @@
 """NumPy integer reference: defines every operator of the integer graph, bit for bit.
 
 Compiled code equals this on every target and schedule. int64 is used throughout so that nothing wraps; the
-saturations are explicit. numerics.py explains the rounding rule.
+saturations are explicit. numerics.py explains the rounding rule a64-q15, numerics_m.py m-q31 (reference_m.py).
 """
 
 from __future__ import annotations
 
 import numpy as np
 
+from shufflec.ir import reference_m
 from shufflec.ir.graph import Graph, Op, shuffle_destination
 
 
@@ -42,6 +43,8 @@ def _finish(u: np.ndarray, attrs: dict) -> np.ndarray:
 
 
 def _requant(acc: np.ndarray, op: Op, residual: np.ndarray | None) -> np.ndarray:
+    if reference_m.uses_m_rule(op):
+        return reference_m.requant(acc, op, residual)
     acc = acc + op.constants["accumulator_bias"].astype(np.int64)
     if "pre_shift" in op.constants:
         acc = sat32(acc << op.constants["pre_shift"].astype(np.int64))
@@ -119,6 +122,8 @@ def avg_pool2d(op: Op, x: np.ndarray) -> np.ndarray:
     zero = op.attrs["zero_point"]
     padded = _padded(x, op.attrs["pad"], zero)
     total = sum(view - zero for _, _, view in _windows(padded, op.attrs["kernel"], op.attrs["stride"]))
+    if reference_m.uses_m_rule(op):
+        return reference_m.average(total, op)
     u = sqrdmulh(total << 3, op.constants["multiplier"].astype(np.int64)[..., None])
     return _finish(sat16(u + (op.attrs["out_zero_point"] << op.attrs["fraction"])), op.attrs)
 
@@ -137,6 +142,8 @@ def dense(op: Op, x: np.ndarray) -> np.ndarray:
 
 def weighted_sum(op: Op, *inputs: np.ndarray) -> np.ndarray:
     """`add` (two inputs) and `requantize` (one). int8, shape of the inputs."""
+    if reference_m.uses_m_rule(op):
+        return reference_m.weighted_sum(op, inputs)
     multipliers = op.attrs["multipliers"]
     u = sat16(sqrdmulh(inputs[0].astype(np.int64) << 8, multipliers[0]) + op.attrs["bias"])
     for value, multiplier in zip(inputs[1:], multipliers[1:], strict=True):

@@ -17,6 +17,7 @@ from shufflec.ir.graph import KINDS, Graph, Op, TensorSpec
 from shufflec.ir.passes.rewrite import FunctionBuilder, bindings_of, constant, is_op, shape_of
 
 PREFIX = "shufflec."
+RULE_ATTRIBUTE = "shufflec.rule"
 
 
 def integer_call(op: Op, inputs: list[relax.Expr], spec: TensorSpec) -> relax.Call:
@@ -48,7 +49,7 @@ def module_from_graph(graph: Graph) -> tvm.IRModule:
     for op in graph.ops:
         call = integer_call(op, [values[name] for name in op.inputs], graph.tensors[op.output])
         values[op.output] = builder.emit(call, identifier(op.name))
-    return builder.module(values[graph.output])
+    return builder.module(values[graph.output]).with_attr(RULE_ATTRIBUTE, graph.rule)
 
 
 def graph_from_module(module: tvm.IRModule) -> Graph:
@@ -71,7 +72,7 @@ def graph_from_module(module: tvm.IRModule) -> Graph:
         names[binding.var] = op.output
         tensors[op.output] = TensorSpec(op.output, shape_of(binding.var), str(binding.var.ty.dtype.dtype))
         ops.append(op)
-    return Graph(tensors, tuple(ops), parameter.name, names[function.body.body])
+    return Graph(tensors, tuple(ops), parameter.name, names[function.body.body], str(module.attrs[RULE_ATTRIBUTE]))
 
 
 def _read_call(call: relax.Expr, names: dict[relax.Var, str]) -> Op:

@@ -27,6 +27,7 @@ def llvm_target(triple: str, mcpu: str, features: tuple[str, ...] = ()) -> tvm.t
     if features:
         config["mattr"] = list(features)
     if triple.startswith("thumb"):
+        config["vector-width"] = 128
         config["mfloat-abi"] = "hard" if triple.endswith("hf") else "soft"
         # LLVM 22.1 can miscompile MVE gathers: a function without a return (backends/baremetal/machine_code.py checks).
         config["cl-opt"] = ["-enable-arm-maskedgatscat=false"]

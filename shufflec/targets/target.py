@@ -13,8 +13,18 @@ from shufflec.targets.caches import LEVELS, LINE_BYTES, MAX_BYTES, MAX_WAYS, Cac
 from shufflec.targets.time_model import TimeModel
 
 FAMILIES = ("linux", "host", "baremetal")
-ISAS = ("portable", "neon", "dotprod")
+ISAS = ("portable", "neon", "dotprod", "dsp", "mve")
 INSTRUCTION_CLASSES = ("load", "store", "branch", "widening_multiply", "dot", "simd", "scalar")
+#: Of Cortex-M; "vector" are MVE and floating-point instructions.
+M_INSTRUCTION_CLASSES = ("load", "store", "branch", "multiply", "vector", "scalar")
+#: QEMU boards of Cortex-M cores: where code and constants lie, and the RAM: (origin, bytes) each.
+MACHINES = {
+    "mps2-an385": ((0x0, 4 << 20), (0x20000000, 4 << 20)),
+    "mps2-an386": ((0x0, 4 << 20), (0x20000000, 4 << 20)),
+    "mps2-an500": ((0x0, 4 << 20), (0x20000000, 4 << 20)),
+    "mps2-an505": ((0x10000000, 4 << 20), (0x38000000, 4 << 20)),
+    "mps3-an547": ((0x0, 512 << 10), (0x31000000, 2 << 20)),
+}
 _CLOCK_RANGE = (1_000_000, 10_000_000_000)
 _CLOCK = re.compile(r"(\d{1,11}(?:\.\d{1,9})?) ?(|[kmg]?hz)", re.IGNORECASE)
 _HERTZ = {"": 1, "hz": 1, "khz": 1e3, "mhz": 1e6, "ghz": 1e9}
@@ -31,6 +41,8 @@ class Target:
     clock_hz: of one core. cores: how many. caches: level name ("l1d", "l2", "l3") to Cache.
     peak_macs_per_cycle: int8 multiply-accumulates of one core. qemu_cpu: the emulated core, "" where there is
     none. cycles: simulated cycles per instruction of each class, for the clock of a virtual board without `time`.
+    ram_bytes: memory for activations and stack; flash_bytes: of a bare-metal board, for code and constants, else 0.
+    machine: QEMU's name of a bare-metal board with this core, "" where there is none.
     time: from which the virtual board estimates milliseconds; None for a board that nobody calibrated.
     """
 
@@ -51,6 +63,8 @@ class Target:
     cycles: dict[str, float]
     time: TimeModel | None
     sources: dict[str, str]
+    flash_bytes: int
+    machine: str
 
     def to_dict(self) -> dict:
         """Plain values for JSON."""
@@ -109,6 +123,8 @@ def read_target(path: Path) -> Target:
         cycles=reader.cycles(),
         time=reader.time(),
         sources=reader.sources(),
+        flash_bytes=reader.flash(),
+        machine=reader.machine(),
     )
     reader.reject_unknown()
     return target
@@ -183,10 +199,31 @@ class _Reader:
             raise self._fail(f"caches.{wrong[0]}", wrong[1])
         return found
 
+    def _baremetal(self) -> bool:
+        return self._get("family", "") == "baremetal"
+
+    def flash(self) -> int:
+        """Flash of a bare-metal board, which has to say it; the triple has to be a Thumb one there, too."""
+        if not self._baremetal():
+            return 0
+        if not self.text("code.triple").startswith("thumb"):
+            raise self._fail("code.triple", "expected a bare-metal Thumb triple, such as thumbv7em-none-eabihf")
+        if self.text("core.isa") not in ("portable", "dsp", "mve"):
+            raise self._fail("core.isa", "expected portable, dsp or mve for a bare-metal target")
+        return self.integer("memory.flash_bytes", 1024, 1 << 32)
+
+    def machine(self) -> str:
+        """QEMU's board: one whose memory map start-up code exists for, or none."""
+        value = self.text("emulator.machine", empty=True)
+        if value and (value not in MACHINES or not self._baremetal()):
+            raise self._fail("emulator.machine", f"expected one of {', '.join(MACHINES)}, for a bare-metal target")
+        return value
+
     def cycles(self) -> dict[str, float]:
         table = self._get("cycles", {})
-        if table and (not isinstance(table, dict) or set(table) != set(INSTRUCTION_CLASSES)):
-            raise self._fail("cycles", f"expected one number each for {', '.join(INSTRUCTION_CLASSES)}")
+        classes = M_INSTRUCTION_CLASSES if self._baremetal() else INSTRUCTION_CLASSES
+        if table and (not isinstance(table, dict) or set(table) != set(classes)):
+            raise self._fail("cycles", f"expected one number each for {', '.join(classes)}")
         for name, value in table.items():
             if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1000:
                 raise self._fail(f"cycles.{name}", f"expected a number from 0 to 1000, found {value!r}")

@@ -23,6 +23,7 @@ from shufflec.ir.passes.lowering.weighted_sum import Dequantized
 from shufflec.ir.passes.recognise_channel_shuffle import shuffle_rows
 from shufflec.ir.passes.rewrite import bindings_of, constant, node_name, shape_of, unsupported
 from shufflec.ir.relax_ops import module_from_graph
+from shufflec.ir.rules import A64, Rule
 
 
 @dataclass(frozen=True)
@@ -42,22 +43,22 @@ class _Codes:
     name: str
 
 
-def lower_to_integer(module: tvm.IRModule) -> tvm.IRModule:
-    """Raises UnsupportedModelError, naming the node, for anything that has no integer form."""
-    return module_from_graph(lower_to_graph(module)[0])
+def lower_to_integer(module: tvm.IRModule, rule: Rule = A64) -> tvm.IRModule:
+    """Raises UnsupportedModelError, naming the node, for anything that has no integer form. rule: rounds."""
+    return module_from_graph(lower_to_graph(module, rule)[0])
 
 
-def lower_to_graph(module: tvm.IRModule) -> tuple[Graph, dict[str, str]]:
+def lower_to_graph(module: tvm.IRModule, rule: Rule = A64) -> tuple[Graph, dict[str, str]]:
     """The integer graph, and the node name of the QuantizeLinear that made a tensor, for those that one made."""
     function = module["main"]
     (source,) = function.params
     spec = TensorSpec(source.name, shape_of(source), str(source.ty.dtype.dtype))
-    emitter = Emitter({spec.name: spec})
+    emitter = Emitter({spec.name: spec}, rule=rule)
     walk = _Walk(emitter, {source: _FloatInput(spec.name, spec.shape)})
     for binding in bindings_of(function):
         walk.bind(binding)
     result = classifier.emit_output(emitter, "logits", walk.result(function.body.body))
-    return Graph(emitter.tensors, tuple(emitter.ops), spec.name, result), walk.origins
+    return Graph(emitter.tensors, tuple(emitter.ops), spec.name, result, rule.name), walk.origins
 
 
 @dataclass

@@ -12,12 +12,17 @@ import tvm
 
 from shufflec.ir.graph import Graph, Op
 from shufflec.ir.numerics import MAX_FRACTION, MAX_SHIFT
+from shufflec.ir.numerics_m import MAX_DIGITS, MAX_LEFT_SHIFT, MAX_SCALE_SHIFT, RESIDUAL_SHIFT
 from shufflec.ir.relax_ops import graph_from_module
 
 _WINDOWED = ("conv2d", "depthwise_conv2d", "max_pool2d", "avg_pool2d")
 _CONSTANT_TYPES = {
     "weight": "int8", "pad_value": "int8", "multiplier": "int16", "bias": "int16", "accumulator_bias": "int32",
     "scale": "float32", "pre_shift": "int8",
+}  # fmt: skip
+_RANGES = {
+    "shift": (1, MAX_SHIFT), "fraction": (1, MAX_FRACTION), "left_shift": (0, MAX_LEFT_SHIFT),
+    "digits": (0, MAX_DIGITS), "lift": (0, RESIDUAL_SHIFT), "scale_shift": (1, MAX_SCALE_SHIFT),
 }  # fmt: skip
 
 
@@ -56,7 +61,8 @@ def _check_types(graph: Graph, op: Op) -> None:
     for name in op.inputs:
         _expect(graph.tensors[name].dtype in sources, op.name, f"reads {graph.tensors[name].dtype}")
     for name, value in op.constants.items():
-        _expect(str(value.dtype) == _CONSTANT_TYPES[name], op.name, f"has {name} of type {value.dtype}")
+        wanted = "int32" if name == "multiplier" and "digits" in op.attrs else _CONSTANT_TYPES[name]
+        _expect(str(value.dtype) == wanted, op.name, f"has {name} of type {value.dtype}")
 
 
 def _check_shape(graph: Graph, op: Op) -> None:
@@ -94,10 +100,8 @@ def _check_shape(graph: Graph, op: Op) -> None:
 
 def _check_numbers(op: Op) -> None:
     attrs = op.attrs
-    if "shift" in attrs:
-        _expect(1 <= attrs["shift"] <= MAX_SHIFT, op.name, f"has shift {attrs['shift']}")
-    if "fraction" in attrs:
-        _expect(1 <= attrs["fraction"] <= MAX_FRACTION, op.name, f"has fraction {attrs['fraction']}")
+    for name, (low, high) in _RANGES.items():
+        _expect(name not in attrs or low <= attrs[name] <= high, op.name, f"has {name} {attrs.get(name)}")
     if "clamp_min" in attrs:
         _expect(-128 <= attrs["clamp_min"] <= attrs["clamp_max"] <= 127, op.name, "has an empty clamp")
     for name in ("multiplier", "scale"):

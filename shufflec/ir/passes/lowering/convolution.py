@@ -16,11 +16,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 from tvm import relax
 
-from shufflec.ir.numerics import Requant, choose_requant
+from shufflec.ir.numerics import Requant
+from shufflec.ir.numerics_m import MRequant
 from shufflec.ir.passes.lowering.geometry import fitted_pad
 from shufflec.ir.passes.lowering.values import NO_CLAMP, Clamp, Emitter, Grid, Shape, Value, Weights
 from shufflec.ir.passes.lowering.weighted_sum import Dequantized, dequantized
 from shufflec.ir.passes.rewrite import shape_of, unsupported
+from shufflec.ir.rules import Rule
 
 
 @dataclass(frozen=True)
@@ -61,13 +63,15 @@ class Convolution:
     def requantized(self, emitter: Emitter, grid: Grid) -> str:
         """`depthwise_conv2d` where each channel has one filter of its own, else `conv2d`."""
         depthwise = self._is_depthwise()
-        requant = self._requant(grid)
-        attrs = {
-            "stride": self.stride,
-            "pad": self.pad,
-            "shift": requant.shift,
-            "fraction": requant.fraction,
-        } | self.clamp.codes(grid, self.name)
+        requant = self._requant(emitter.rule, grid)
+        attrs = (
+            {
+                "stride": self.stride,
+                "pad": self.pad,
+            }
+            | requant.attributes()
+            | self.clamp.codes(grid, self.name)
+        )
         constants = {
             "weight": self.weight[:, 0] if depthwise else self.weight.transpose(0, 2, 3, 1),
             "pad_value": self._input_zero_points().astype(np.int8),
@@ -81,7 +85,7 @@ class Convolution:
             attrs["residual_multiplier"] = requant.residual_multiplier
         return emitter.emit("conv2d", self.name, operands, self.shape, attrs, constants)
 
-    def _requant(self, grid: Grid) -> Requant:
+    def _requant(self, rule: Rule, grid: Grid) -> MRequant | Requant:
         """Constants of the rule for this layer and output grid."""
         weight = self.weight.astype(np.int64)
         # Row o of `seen`: the zero points of the input channels that output channel o reads.
@@ -94,7 +98,7 @@ class Convolution:
             residual_scale, residual_zero = self.residual.grid.scalar(self.name)
             residual_real = residual_scale / grid.scalar(self.name)[0]
             offset = offset - residual_real * residual_zero
-        return choose_requant(
+        return rule.requant(
             self._input_scale() * self.weight_scale / grid.scale,
             offset,
             -(weight.sum(axis=(2, 3)) * seen).sum(axis=1),

@@ -14,7 +14,6 @@ from dataclasses import dataclass, replace
 import numpy as np
 from tvm import relax
 
-from shufflec.ir.numerics import choose_average, choose_requant
 from shufflec.ir.passes.lowering.geometry import divisors, fitted_pad
 from shufflec.ir.passes.lowering.values import NO_CLAMP, Clamp, Emitter, Grid, Shape, Value
 from shufflec.ir.passes.lowering.weighted_sum import Dequantized, WeightedSum, dequantized
@@ -64,9 +63,9 @@ class AveragePool:
         scale_in, zero_in = self.source.grid.scalar(self.name)
         scale, zero_point = grid.scalar(self.name)
         taps = self.attrs["kernel"][0] * self.attrs["kernel"][1]
-        multiplier, fraction = choose_average(scale_in / scale, self.counts, zero_in, taps)
+        multiplier, rounding = emitter.rule.average(scale_in / scale, self.counts, zero_in, taps)
         attrs = self.attrs | self.clamp.codes(grid, self.name)
-        attrs |= {"zero_point": zero_in, "out_zero_point": zero_point, "fraction": fraction}
+        attrs |= {"zero_point": zero_in, "out_zero_point": zero_point} | rounding
         return emitter.emit(
             "avg_pool2d", self.name, [self.source.tensor], self.shape, attrs, {"multiplier": multiplier}
         )
@@ -89,14 +88,14 @@ class GlobalAverage:
         scale_in, zero_in = self.source.grid.scalar(self.name)
         scale, zero_point = grid.scalar(self.name)
         count = self.source.shape[0] * self.source.shape[1]
-        requant = choose_requant(
+        requant = emitter.rule.requant(
             np.array([scale_in / scale / count]),
             np.array([float(zero_point)]),
             np.zeros(1, np.int64),
             np.array([count * (-128 - zero_in)]),
             np.array([count * (127 - zero_in)]),
         )
-        attrs = {"zero_point": zero_in, "shift": requant.shift, "fraction": requant.fraction}
+        attrs = {"zero_point": zero_in} | requant.attributes()
         attrs |= self.clamp.codes(grid, self.name)
         return emitter.emit("global_avg_pool", self.name, [self.source.tensor], self.shape, attrs, requant.constants())
 

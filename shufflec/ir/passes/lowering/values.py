@@ -14,6 +14,7 @@ import numpy as np
 
 from shufflec.ir.graph import Op, TensorSpec
 from shufflec.ir.passes.rewrite import unsupported
+from shufflec.ir.rules import A64, Rule
 
 Shape = tuple[int, int, int]
 
@@ -88,10 +89,11 @@ class Value(Protocol):
 
 @dataclass
 class Emitter:
-    """Collects the operators of the integer graph, each under a name of its own."""
+    """Collects the operators of the integer graph, each under a name of its own. rule: rounds every layer."""
 
     tensors: dict[str, TensorSpec]
     ops: list[Op] = field(default_factory=list)
+    rule: Rule = A64
 
     def emit(
         self,

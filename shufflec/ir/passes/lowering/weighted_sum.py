@@ -10,7 +10,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from shufflec.ir.numerics import choose_sum
 from shufflec.ir.passes.lowering.values import NO_CLAMP, Clamp, Emitter, Grid, Shape
 from shufflec.ir.passes.rewrite import unsupported
 
@@ -60,8 +59,7 @@ class WeightedSum:
         parts = [term.grid.scalar(self.name) for term in self.terms]
         ratios = tuple(term_scale / scale for term_scale, _ in parts)
         offset = zero_point - sum(ratio * part[1] for ratio, part in zip(ratios, parts, strict=True))
-        multipliers, bias, fraction = choose_sum(ratios, offset)
-        attrs = {"multipliers": multipliers, "bias": bias, "fraction": fraction} | self.clamp.codes(grid, self.name)
+        attrs = emitter.rule.weighted_sum(ratios, offset) | self.clamp.codes(grid, self.name)
         kind, name = ("add", self.name) if len(parts) == 2 else ("requantize", f"{self.name}.requantize")
         return emitter.emit(kind, name, [term.tensor for term in self.terms], self.shape, attrs)
 

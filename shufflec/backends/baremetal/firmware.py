@@ -1,0 +1,187 @@
+"""From a quantized model to firmware for a Cortex-M board: lower, lay out, plan, generate, link, measure."""
+
+from __future__ import annotations
+
+import importlib.metadata
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import onnx
+
+from shufflec import __version__
+from shufflec.backends.baremetal import source
+from shufflec.backends.baremetal.layout import lay_out
+from shufflec.backends.baremetal.link import archive, link_firmware
+from shufflec.backends.baremetal.source import Interface
+from shufflec.backends.compile import TOOLS, layer_entry, memory_entry, safe_name, shuffle_sites
+from shufflec.backends.manifest import SCHEMA, Accuracy, Contents, FileEntry, Manifest, Numerics, Shuffle
+from shufflec.backends.objects import compile_kernels
+from shufflec.backends.planner import MemoryPlan, plan
+from shufflec.backends.program import Program
+from shufflec.data.preprocessing import Preprocessing
+from shufflec.ir.graph import Graph
+from shufflec.ir.pipeline import IntegerModule, lower
+from shufflec.ir.reference import execute
+from shufflec.ir.rules import M
+from shufflec.kernels.mcu.select import select
+from shufflec.models.architecture import Architecture
+from shufflec.quantize.model_info import read_model_info
+from shufflec.targets.target import Target
+
+Progress = Callable[[str, int, int], None]
+#: How far beyond the largest logit of the calibration inputs the int8 output reaches.
+_OUTPUT_MARGIN = 1.25
+
+
+@dataclass(frozen=True)
+class Firmware:
+    """A compiled integer graph. files: generated C files by name; library: the kernels; elf: the test firmware for
+    QEMU's board, None for a core without one."""
+
+    program: Program
+    plan: MemoryPlan
+    files: dict[str, str]
+    library: bytes
+    elf: bytes | None
+
+    @property
+    def constant_bytes(self) -> int:
+        """Weights and per-channel tables in flash."""
+        return self.program.weight_bytes
+
+
+@dataclass(frozen=True)
+class CompiledFirmware:
+    """A compiled network in memory; what backends/bundle.py writes, beside the model."""
+
+    name: str
+    target: Target
+    onnx: bytes
+    info: dict[str, object]
+    integer: IntegerModule
+    fold_shuffle: bool
+    firmware: Firmware
+
+    @property
+    def library_name(self) -> str:
+        """Where the code lies in a bundle."""
+        return f"lib/{self.name}-{self.target.name}.a"
+
+    @property
+    def elf_name(self) -> str:
+        """Where the test firmware lies in a bundle."""
+        return f"lib/{self.name}-{self.target.name}.elf"
+
+    @property
+    def files(self) -> dict[str, bytes]:
+        """The bundle's files but for the model and the reports."""
+        files = {f"src/{name}": text.encode() for name, text in self.firmware.files.items()}
+        files[self.library_name] = self.firmware.library
+        if self.firmware.elf is not None:
+            files[self.elf_name] = self.firmware.elf
+        return files
+
+    def manifest(self, files: dict[str, FileEntry]) -> Manifest:
+        """The bundle's manifest; files: of every file in it."""
+        program, accuracy = self.firmware.program, self.info.get("accuracy")
+        contents = Contents(
+            schema=SCHEMA,
+            name=self.name,
+            class_names=tuple(self.info["class_names"]),
+            random_weights=self.info["random_weights"],
+            input_shape=program.input_shape,
+            output_shape=program.output_shape,
+            target=self.target,
+            numerics=Numerics(M.name, M.bound),
+            fold_shuffle=self.fold_shuffle,
+            shuffle=Shuffle(**self.integer.shuffle, sites=shuffle_sites(self.integer.graph)),
+            macs=sum(layer.macs for layer in program.layers),
+            weight_bytes=program.weight_bytes,
+            code_bytes=len(self.firmware.library),
+            layers=tuple(layer_entry(layer) for layer in program.layers),
+            memory=memory_entry(self.firmware.plan),
+            accuracy=Accuracy(**accuracy) if accuracy else None,
+            tools={"shufflec": __version__, **{tool: importlib.metadata.version(tool) for tool in TOOLS}},
+            library=self.library_name,
+            files=files,
+        )
+        architecture = self.info["architecture"]
+        return Manifest(
+            contents,
+            Architecture.from_dict(architecture) if architecture else None,
+            Preprocessing.from_dict(self.info["preprocessing"]),
+        )
+
+
+def compile_firmware(
+    model: onnx.ModelProto,
+    target: Target,
+    name: str,
+    inputs: Sequence[np.ndarray],
+    fold_shuffle: bool = True,
+    progress: Progress = lambda stage, done, total: None,
+) -> CompiledFirmware:
+    """Compiles a QDQ model that has its description in its metadata (quantize/prepare.py).
+
+    inputs: float32 (1, 3, H, W) each, from which the int8 output's scale is taken. The other parameters are those of
+    backends/compile.py. Raises UnsupportedModelError for a model that cannot become integer.
+    """
+    progress("lowering to integers", 0, 1)
+    integer = lower(model, fold_shuffle, M)
+    firmware = build_firmware(integer.graph, target, safe_name(name), inputs, progress=progress)
+    return CompiledFirmware(
+        safe_name(name),
+        target,
+        model.SerializeToString(deterministic=True),
+        read_model_info(model),
+        integer,
+        fold_shuffle,
+        firmware,
+    )
+
+
+def build_firmware(
+    graph: Graph,
+    target: Target,
+    name: str,
+    inputs: Sequence[np.ndarray],
+    prefix: str = "shufflec",
+    progress: Progress = lambda stage, done, total: None,
+) -> Firmware:
+    """Compiles an integer graph of the rule m-q31; the parameters are compile_firmware's. prefix: of every C name."""
+    progress("choosing kernels", 0, 1)
+    program = lay_out(graph, target.isa, select)
+    memory = plan(program.buffers.values(), source.ALIGNMENT)
+    interface = _interface(graph, name, prefix, inputs)
+    objects = compile_kernels(program.kernels, target, lambda done, total: progress("compiling kernels", done, total))
+    progress("linking", 0, 1)
+    files = {
+        f"{prefix}_model.h": source.header(program, memory, interface),
+        f"{prefix}_model.c": source.model(program, memory, interface),
+    }
+    library = archive(objects)
+    elf = None
+    if target.machine and prefix == "shufflec":
+        test = {"shufflec_test.h": source.test_header(program)}
+        elf = link_firmware(target, files | test, library)
+    progress("linking", 1, 1)
+    return Firmware(program, memory, files, library, elf)
+
+
+def _interface(graph: Graph, name: str, prefix: str, inputs: Sequence[np.ndarray]) -> Interface:
+    first, last = graph.ops[0], graph.ops[-1]
+    classes = graph.tensors[graph.output].shape[-1]
+    scales = np.broadcast_to(np.asarray(last.constants["scale"], np.float64), (classes,))
+    largest = max(float(np.abs(execute(graph, x)[graph.output]).max()) for x in inputs)
+    output_scale = float(np.float32(max(largest * _OUTPUT_MARGIN / 127, scales.max() * 2.5)))
+    multipliers = tuple(round(scale / output_scale * 2**32) for scale in scales)
+    return Interface(
+        name,
+        prefix,
+        float(np.float32(first.attrs["scale"])),
+        int(first.attrs["zero_point"]),
+        output_scale,
+        multipliers,
+        tuple(float(scale) for scale in scales),
+    )

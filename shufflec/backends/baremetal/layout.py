@@ -1,0 +1,243 @@
+"""From the integer graph to kernel calls over one small arena.
+
+- The input is int8 already (the application quantizes it, or its camera gives bytes), so there is no quantize layer.
+- A stem with its max pool is one step that never has the stem's whole result.
+- A convolution with a window reads a plane with a border; the producer writes inside, a `border` step writes the rest.
+- Pixels start at multiples of 4 bytes, so that a core loads four channels at once.
+- A concat is one buffer that its producers write slices of; a residual or a sum is written over its first input where
+  nothing reads that any more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from shufflec.backends.baremetal import workloads
+from shufflec.backends.baremetal.workloads import Shape
+from shufflec.backends.layout import slices_of_concats
+from shufflec.backends.program import Buffer, Layer, Program, Step, View
+from shufflec.ir.graph import Graph, Op
+from shufflec.kernels.kernel import Kernel, Packed, Workload
+
+PIXEL_ALIGNMENT = 4
+_BORDERED = ("conv2d", "depthwise_conv2d")
+_IN_PLACE = ("add", "requantize")
+
+
+def lay_out(graph: Graph, isa: str, choose: Callable[[Workload], Kernel]) -> Program:
+    """Lays a graph of the rule m-q31 out. choose: the kernel of a workload.
+
+    The program's first buffer is the int8 input (H, W, C), its last layer writes the int32 logits.
+    """
+    builder = _Builder(graph, isa, choose)
+    for op in graph.ops:
+        builder.add(op)
+    builder.keep_output()
+    output_shape = graph.tensors[graph.output].shape
+    return Program(
+        tuple(builder.layers), builder.buffers(), tuple(graph.tensors[graph.input].shape), (1, output_shape[-1])
+    )
+
+
+@dataclass
+class _Builder:
+    graph: Graph
+    isa: str
+    choose: Callable[[Workload], Kernel]
+    layers: list[Layer] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self._kernels: dict[Workload, Kernel] = {}
+        self._slices = slices_of_concats(self.graph)
+        self._views: dict[str, View] = {}
+        self._sizes: dict[str, int] = {}
+        self._touched: dict[str, list[int]] = {}
+        self._pads: dict[str, tuple[int, int, int, int]] = {}
+        self._fused = _stems(self.graph)
+
+    def add(self, op: Op) -> None:
+        """Appends the layer of one operator; some have none."""
+        if op.kind == "quantize":
+            height, width, channels = self.graph.tensors[op.output].shape
+            self._views[op.output] = View(op.output, op.output, 0, (height, width, channels), channels, width)
+            self._sizes[op.output] = height * width * channels
+            self._touch(op.output)
+            return
+        if op.kind == "dequantize" or op.output in self._fused:
+            return  # the application's, or a part of the pool behind it
+        steps, output = self._concat(op) if op.kind == "concat" else self._plain(op)
+        if not steps:
+            return
+        for step in steps:
+            for view in (*step.inputs, step.output):
+                if view is not None:
+                    self._touch(view.buffer)
+            if step.scratch is not None:
+                self._touch(step.scratch)
+        macs = self.graph.macs(op)
+        if op.kind == "max_pool2d" and op.inputs[0] in self._fused:
+            macs = self.graph.macs(self._fused[op.inputs[0]])
+        self.layers.append(Layer(op.name, op.kind, tuple(steps), output, macs))
+
+    def keep_output(self) -> None:
+        """The logits stay until the end."""
+        self._touched[self.layers[-1].output.buffer].append(len(self.layers) - 1)
+
+    def buffers(self) -> dict[str, Buffer]:
+        """All buffers with the layers they live from and to."""
+        return {
+            name: Buffer(name, size, min(self._touched[name]), max(self._touched[name]))
+            for name, size in self._sizes.items()
+        }
+
+    def _touch(self, buffer: str) -> None:
+        self._touched.setdefault(buffer, []).append(len(self.layers))
+
+    def _shape(self, tensor: str) -> Shape:
+        return self.graph.tensors[tensor].shape
+
+    def _kernel(self, workload: Workload) -> Kernel:
+        if workload not in self._kernels:
+            self._kernels[workload] = self.choose(workload)
+        return self._kernels[workload]
+
+    def _new(self, tensor: str, shape: Shape, dtype: str = "int8") -> View:
+        """A buffer of its own, with the border that the tensor's reader wants."""
+        height, width, channels = shape
+        top, left, bottom, right = self._border(tensor)
+        item = 4 if dtype == "int32" else 1
+        pitch = -(-channels // PIXEL_ALIGNMENT) * PIXEL_ALIGNMENT * item
+        row = left + width + right
+        self._sizes[tensor] = (top + height + bottom) * row * pitch
+        if any((top, left, bottom, right)):
+            self._pads[tensor] = (top, left, bottom, right)
+        return View(tensor, tensor, (top * row + left) * pitch, shape, pitch, row, dtype)
+
+    def _border(self, tensor: str) -> tuple[int, int, int, int]:
+        """The border that the one convolution that reads a tensor with a border needs."""
+        wanted = {
+            workloads.window(op)[2]
+            for op in self.graph.consumers(tensor)
+            if op.kind in _BORDERED and op.output not in self._fused and any(workloads.window(op)[2])
+        }
+        return wanted.pop() if len(wanted) == 1 else (0, 0, 0, 0)
+
+    def _place(self, op: Op) -> View:
+        """Where an operator writes: a slice of a concat, over an input, or a buffer of its own."""
+        tensor = op.output
+        if tensor not in self._views:
+            self._views[tensor] = self._slice(tensor) or self._over_input(op) or self._new(tensor, *self._spec(tensor))
+        return self._views[tensor]
+
+    def _spec(self, tensor: str) -> tuple[Shape, str]:
+        spec = self.graph.tensors[tensor]
+        return spec.shape, spec.dtype
+
+    def _slice(self, tensor: str) -> View | None:
+        if tensor not in self._slices:
+            return None
+        whole, first = self._slices[tensor]
+        if whole not in self._views:
+            self._views[whole] = self._new(whole, *self._spec(whole))
+        outer = self._views[whole]
+        shape = self._shape(tensor)
+        return View(tensor, outer.buffer, outer.offset + first, shape, outer.pitch, outer.row)
+
+    def _over_input(self, op: Op) -> View | None:
+        """The place of the input that the output may overwrite, value by value, or None."""
+        if op.kind in _IN_PLACE:
+            name = op.inputs[0]
+        elif op.kind == "conv2d" and len(op.inputs) == 2 and op.attrs["shuffle_rows"] == 1:
+            name = op.inputs[1]
+        else:
+            return None
+        old = self._views[name]
+        last = self.graph.consumers(name)[-1].name == op.name and op.inputs.count(name) == 1
+        whole = name not in self._slices and name != self.graph.ops[0].output
+        if not last or not whole or old.buffer in self._pads or any(self._border(op.output)):
+            return None
+        return View(op.output, old.buffer, old.offset, old.shape, old.pitch, old.row)
+
+    def _step(self, name: str, workload: Workload, constants: dict, inputs: tuple[View, ...], output: View) -> Step:
+        kernel = self._kernel(workload)
+        scratch = None
+        if kernel.scratch_bytes:
+            scratch = f"{name}.scratch"
+            self._sizes[scratch] = kernel.scratch_bytes
+        packed = kernel.pack(constants) if constants else Packed()
+        return Step(name, kernel, packed, inputs, output, scratch)
+
+    def _concat(self, op: Op) -> tuple[list[Step], View]:
+        output = self._place(op)
+        steps, first = [], 0
+        for name in op.inputs:
+            shape = self._shape(name)
+            if name not in self._slices:
+                slot = View(op.output, output.buffer, output.offset + first, shape, output.pitch, output.row)
+                source = self._views[name]
+                workload = workloads.copy(self.isa, source, slot)
+                steps.append(self._step(f"{op.name}.copy{len(steps)}", workload, {}, (source,), slot))
+            first += shape[2]
+        return steps, output
+
+    def _plain(self, op: Op) -> tuple[list[Step], View]:
+        steps: list[Step] = []
+        stem = self._fused.get(op.inputs[0])
+        inputs = [self._views[name] for name in (stem.inputs if stem else op.inputs)]
+        if op.kind in _BORDERED and any(workloads.window(op)[2]):
+            inputs[0] = self._with_border(op, inputs[0], steps)
+        output = self._place(op)
+        if any(self._pads.get(op.output, ())) and output.buffer == op.output:
+            steps.append(self._fill(op, output))
+        workload = workloads.of(self.isa, self.graph, op, stem, inputs, output)
+        constants = dict((stem or op).constants)
+        if len(op.inputs) == 2 and op.kind == "conv2d":
+            constants["residual_multiplier"] = np.asarray(op.attrs["residual_multiplier"])
+        steps.append(self._step(op.name, workload, constants, tuple(inputs), output))
+        return steps, output
+
+    def _with_border(self, op: Op, view: View, steps: list[Step]) -> View:
+        """The view of a plane with its border, copied there first where the producer did not write one."""
+        pad = workloads.window(op)[2]
+        top, left, bottom, right = pad
+        if self._pads.get(view.tensor) != pad or view.buffer != view.tensor:
+            height, width, channels = view.shape
+            name = f"{op.name}.padded"
+            pitch = -(-channels // PIXEL_ALIGNMENT) * PIXEL_ALIGNMENT
+            row = left + width + right
+            self._sizes[name] = (top + height + bottom) * row * pitch
+            inner = View(view.tensor, name, (top * row + left) * pitch, view.shape, pitch, row)
+            steps.append(self._fill(op, inner, pad, op.constants["pad_value"]))
+            steps.append(self._step(f"{op.name}.copy", workloads.copy(self.isa, view, inner), {}, (view,), inner))
+            view = inner
+        return View(view.tensor, view.buffer, view.offset - (top * view.row + left) * view.pitch, *_rest(view))
+
+    def _fill(self, op: Op, inner: View, pad: tuple | None = None, values: np.ndarray | None = None) -> Step:
+        """The step that writes the border around a view."""
+        if pad is None:
+            pad = self._pads[op.output]
+            (reader,) = [r for r in self.graph.consumers(op.output) if r.kind in _BORDERED and any(r.attrs["pad"])][:1]
+            values = reader.constants["pad_value"]
+        workload = workloads.border(self.isa, inner, pad)
+        whole = View(inner.tensor, inner.buffer, 0, *_rest(inner))
+        return self._step(f"{inner.tensor}.border", workload, {"pad_value": values}, (), whole)
+
+
+def _rest(view: View) -> tuple[Shape, int, int, str]:
+    return view.shape, view.pitch, view.row, view.dtype
+
+
+def _stems(graph: Graph) -> dict[str, Op]:
+    """Windowed convolutions, by tensor, whose only reader is a max pool: one step does both."""
+    found = {}
+    for op in graph.ops:
+        readers = graph.consumers(op.output)
+        single = len(readers) == 1 and readers[0].kind == "max_pool2d"
+        if op.kind == "conv2d" and single and op.inputs[0] == graph.ops[0].output and len(op.inputs) == 1:
+            uniform = len(np.unique(op.constants["pad_value"])) == 1
+            if uniform and op.attrs["groups"] == 1 and op.attrs["shuffle_rows"] == 1:
+                found[op.output] = op
+    return found
