@@ -56,18 +56,23 @@ void stack_paint(void) {
 
 static void fault(void) { host_exit(99); }
 
-void reset(void) {
-#if defined(__ARM_FP) || defined(__ARM_FEATURE_MVE)
-  *(volatile uint32_t *)0xE000ED88 |= 0xFu << 20; /* CPACR: full access to the FPU and MVE */
-#endif
-#if defined(__ARM_FEATURE_MVE)
-  *(volatile uint32_t *)0xE000ED14 |= 1u << 19;   /* CCR.LOB: low-overhead loops */
-#endif
-  __asm__ volatile("dsb\nisb" ::: "memory");
+static __attribute__((noinline)) void begin(void) {
   const uint32_t *source = &data_source;
   for (uint32_t *word = &data_begin; word < &data_end;) *word++ = *source++;
   for (uint32_t *word = &bss_begin; word < &bss_end;) *word++ = 0;
   host_exit(main());
+}
+
+/* Nothing here may need the FPU, MVE or low-overhead loops: they are off. */
+void reset(void) {
+#if __ARM_ARCH_ISA_THUMB >= 2
+  *(volatile uint32_t *)0xE000ED88 |= 0xFu << 20; /* CPACR: full access to the FPU and MVE, where there are any */
+#endif
+#if defined(__ARM_ARCH_8_1M_MAIN__)
+  *(volatile uint32_t *)0xE000ED14 |= 1u << 19;   /* CCR.LOB: low-overhead loops */
+#endif
+  __asm__ volatile("dsb\nisb" ::: "memory");
+  begin();
 }
 
 __attribute__((section(".vectors"), used)) const void *const vectors[16] = {
