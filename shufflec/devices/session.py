@@ -21,8 +21,9 @@ from tvm import rpc
 from shufflec.devices.arm64_runtime import wheel_versions
 from shufflec.devices.handshake import check_server, parse_address
 from shufflec.errors import DeviceError, InputFileError
-from shufflec.targets.target import INSTRUCTION_CLASSES
+from shufflec.targets.target import INSTRUCTION_CLASSES, Target
 from shufflec.timing.estimate import Estimate, estimate_from_dict
+from shufflec.validate import build
 
 SIMULATED, MEASURED = "simulated", "measured"
 _FAILED_CHECK = re.compile(r"^Check failed: \(.*\) is false: ")
@@ -50,8 +51,8 @@ class Session:
     """An open connection to one board; a context manager that closes it.
 
     address: "host:port". cpu: the remote CPU device, for tvm.runtime.tensor. kind: "simulated" on a virtual Pi, else
-    "measured". server_tvm: TVM version of the server, "" when the server cannot say (TVM's own). remote: TVM's
-    RPCSession; use it inside `guard`.
+    "measured". board: the target that a virtual Pi stands for, None where the server does not say. server_tvm: TVM
+    version of the server, "" when the server cannot say (TVM's own). remote: TVM's RPCSession; use it inside `guard`.
     """
 
     def __init__(self, host: str, port: int, remote: rpc.RPCSession, connection: socket.socket | None):
@@ -65,6 +66,7 @@ class Session:
         version = self._server_version()
         self.server_tvm: str = version.get("tvm", "")
         self.kind: str = version.get("kind", MEASURED)
+        self.board: Target | None = self._server_board() if self.kind == SIMULATED else None
         self._counters = self._function("shufflec.counters") if self.kind == SIMULATED else None
 
     def upload_module(self, path: str | Path) -> Any:
@@ -121,10 +123,7 @@ class Session:
         try:
             estimate = estimate_from_dict(region["estimate"]) if region["estimate"] else None
         except TypeError as error:
-            raise DeviceError(
-                f"{self.address}: the virtual Pi was started by another version of shufflec",
-                "start it anew: `shufflec device down`, then `shufflec device up`",
-            ) from error
+            raise self._another_version() from error
         return Region(instructions, int(region["total"]), int(region["simulated_ns"]), estimate)
 
     def counters(self) -> dict[str, int] | None:
@@ -196,6 +195,24 @@ class Session:
             return self.remote.get_function(name)
         except AttributeError:
             return None
+
+    def _server_board(self) -> Target | None:
+        """Raises DeviceError when the server describes it as no target of this version."""
+        ask = self._function("shufflec.board")
+        if ask is None:
+            return None
+        with self.guard("ask which board it is"):
+            text = ask()
+        try:
+            return build(Target, json.loads(text), "board")
+        except ValueError as error:  # not JSON, or other fields
+            raise self._another_version() from error
+
+    def _another_version(self) -> DeviceError:
+        return DeviceError(
+            f"{self.address}: the virtual Pi was started by another version of shufflec",
+            "start it anew: `shufflec device down`, then `shufflec device up`",
+        )
 
     def _server_version(self) -> dict[str, str]:
         """Checks the other side's TVM version as far as it tells. Raises DeviceError for another one."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -21,6 +22,7 @@ from shufflec.targets.target import Target
 
 KIND = "virtual-pi"
 HOST = "127.0.0.1"
+BOARD = "board.json"  # the target as JSON, which the server tells its clients
 MAX_THREADS = 16  # SHUFFLEC_MAX_THREADS of native/common/counters.h
 START_TIMEOUT_S = 60.0
 _LISTENING = re.compile(r"^listening on [^ ]+:(\d+) ", re.MULTILINE)
@@ -75,6 +77,7 @@ def _launch(
 ) -> RunningServer:
     (folder / "sessions").mkdir()
     (folder / "counters").touch()
+    (folder / BOARD).write_text(json.dumps(target.to_dict()), encoding="utf-8")
     make_root(folder / "root", emulator.sysroot, target)
     cycles = ",".join(f"{name}={value:g}" for name, value in target.cycles.items())
     # Relative names and a fixed argv[0], environment and seed: the guest sees the same bytes in every run.
@@ -86,7 +89,7 @@ def _launch(
     command += ["-plugin", plugin, str(programs.server)]
     command += ["--host", HOST, "--port", str(port)]
     command += ["--counters", "counters", "--clock-hz", str(target.clock_hz), "--cycles", cycles]
-    command += ["--threads", str(threads)]
+    command += ["--threads", str(threads), "--board", BOARD]
     environment = {
         "TVM_NUM_THREADS": "1",  # the board's threads run one after the other (native/rpc_server/parallel_launch.h)
         "TVM_BIND_THREADS": "0",

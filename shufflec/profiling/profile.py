@@ -19,6 +19,7 @@ from shufflec.timing.estimate import Estimate
 if TYPE_CHECKING:
     from shufflec.backends.bundle import Bundle
     from shufflec.devices.session import Session
+    from shufflec.targets.target import Target
 
 DEFAULT_REPEATS = 15
 # Each figure is the mean over at least this many milliseconds of runs: far above the clock's steps, and so short that
@@ -64,7 +65,7 @@ class Profile:
 
     kind: "measured" or "simulated". address: "host:port" of the device's server. threads: of the device's pool.
     repeats: measurements of the network and of each layer; figures are medians. inputs: how many gave the integer
-    reference's logits, bit for bit.
+    reference's logits, bit for bit. board: what a virtual board says that it is, None where the device does not say.
     """
 
     kind: str
@@ -74,6 +75,7 @@ class Profile:
     inputs: int
     whole: Figure
     layers: tuple[Figure, ...]
+    board: Target | None = None
 
     @property
     def layer_sum_difference(self) -> float:
@@ -128,7 +130,14 @@ def profile_bundle(
         )
     figures = [_middle([one[i] for one in rounds]) for i in range(len(rounds[0]))]
     return Profile(
-        session.kind, session.address, device_threads(session), len(rounds), len(inputs), figures[0], tuple(figures[1:])
+        session.kind,
+        session.address,
+        device_threads(session),
+        len(rounds),
+        len(inputs),
+        figures[0],
+        tuple(figures[1:]),
+        session.board,
     )
 
 

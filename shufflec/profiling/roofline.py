@@ -55,9 +55,9 @@ class Roofline:
 
 
 def roofline(bundle: Bundle, profile: Profile) -> Roofline | None:
-    """The roofline of a bundle on its target; None for a board without a time model, or that only counted."""
+    """The roofline of a bundle on the board that it ran on; None for one without a time model, or that only counted."""
     counted = profile.kind == "simulated" and profile.whole.estimate is None
-    ceilings = None if counted else board_ceilings(bundle.target, profile.threads)
+    ceilings = None if counted else board_ceilings(profile.board or bundle.target, profile.threads)
     if ceilings is None:
         return None
     fetched = fetched_bytes(bundle, ceilings.cache_bytes)

@@ -8,7 +8,7 @@ from shufflec.models.complexity import complexity
 from shufflec.profiling.profile import Profile
 from shufflec.profiling.roofline import roofline
 from shufflec.reports import html
-from shufflec.reports.build_cost import report_cost, report_layers, report_roofline
+from shufflec.reports.build_cost import report_cost, report_layers, report_roofline, target_info
 from shufflec.reports.schema import (
     SCHEMA_VERSION,
     Accuracy,
@@ -16,7 +16,6 @@ from shufflec.reports.schema import (
     Report,
     Shuffle,
     ShuffleSite,
-    TargetInfo,
     Verification,
 )
 
@@ -24,7 +23,6 @@ from shufflec.reports.schema import (
 def bundle_report(bundle: Bundle, profile: Profile | None = None) -> Report:
     """The report of a bundle; without a profile, cost and verification are null."""
     contents, architecture = bundle.manifest.contents, bundle.architecture
-    target = contents.target
     limits = None if profile is None else roofline(bundle, profile)
     return Report(
         schema=SCHEMA_VERSION,
@@ -44,7 +42,7 @@ def bundle_report(bundle: Bundle, profile: Profile | None = None) -> Report:
             contents.shuffle.copies_left,
             tuple(ShuffleSite(site.layer, site.rows, site.shape) for site in contents.shuffle.sites),
         ),
-        target=TargetInfo(target.name, target.title, target.core, target.isa, target.clock_hz),
+        target=target_info(contents.target),
         code_bytes=contents.code_bytes,
         weight_bytes=contents.weight_bytes,
         peak_activation_bytes=contents.memory.arena_bytes,

@@ -17,6 +17,7 @@ from shufflec.reports.schema import (
     Layer,
     LayerRoofline,
     Roofline,
+    TargetInfo,
     Waits,
 )
 from shufflec.targets.target import Target
@@ -32,12 +33,13 @@ _LOOPBACK = ("127.", "localhost:", "::1:")
 
 def report_cost(bundle: Bundle, profile: Profile) -> Cost:
     """Cost of the whole network."""
-    target, whole = bundle.target, profile.whole
+    target, whole = profile.board or bundle.target, profile.whole
     kind = _kind(profile)
     estimate = whole.estimate
     return Cost(
         kind=kind,
         device=_device(target, profile),
+        board=target_info(target),
         method=_method(target, profile),
         threads=profile.threads,
         repeats=profile.repeats,
@@ -60,7 +62,7 @@ def report_layers(bundle: Bundle, profile: Profile | None, limits: Limits | None
              "macs_per_second", "roofline"),
         )  # fmt: skip
         return tuple(Layer(one.name, one.kind, one.output_shape, one.macs, **unknown) for one in bundle.layers)
-    kind = _kind(profile)
+    kind, target = _kind(profile), profile.board or bundle.target
     roofs = [None] * len(bundle.layers) if limits is None else limits.layers
     return tuple(
         Layer(
@@ -73,12 +75,17 @@ def report_layers(bundle: Bundle, profile: Profile | None, limits: Limits | None
             instructions=figure.total,
             instructions_by_class=figure.instructions,
             share=share,
-            cycles_per_mac=_cycles_per_mac(bundle.target, milliseconds, layer.macs),
+            cycles_per_mac=_cycles_per_mac(target, milliseconds, layer.macs),
             macs_per_second=_digits(1e3 * layer.macs / milliseconds) if milliseconds else None,
             roofline=None if roof is None else LayerRoofline(**vars(roof)),
         )
         for layer, figure, share, roof in zip(bundle.layers, profile.layers, profile.shares, roofs, strict=True)
     )
+
+
+def target_info(target: Target) -> TargetInfo:
+    """What the report says of a board."""
+    return TargetInfo(target.name, target.title, target.core, target.isa, target.clock_hz)
 
 
 def report_roofline(limits: Limits, profile: Profile) -> Roofline:

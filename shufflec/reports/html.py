@@ -74,7 +74,7 @@ def _figures(report: Report) -> Markup:
     cards = []
     if cost is not None:
         if cost.milliseconds is not None:
-            cards.append(_time(report, cost))
+            cards.append(_time(cost))
         if report.roofline is not None and report.roofline.times_floor is not None:
             cards.append(_floor(report.roofline, cost))
         if cost.instructions is not None:
@@ -112,11 +112,10 @@ def _figures(report: Report) -> Markup:
     return element("div", *cards, class_="figures")
 
 
-def _time(report: Report, cost: Cost) -> Markup:
-    target = report.target
+def _time(cost: Cost) -> Markup:
     notes = [f"{cost.kind}, one inference", wording.threads(cost.threads)]
     if cost.uncertainty_percent is not None:
-        where = f"{target.title} @ {target.clock_hz / 1e9:g} GHz"
+        where = wording.place(cost.board)
         notes = [f"estimated, +-{cost.uncertainty_percent:g} %", f"{where}, {wording.threads(cost.threads)}"]
     return _figure("Time", wording.milliseconds(cost.milliseconds), *notes)
 
@@ -146,6 +145,8 @@ def _verdicts(report: Report) -> Markup:
         close = abs(report.cost.layer_sum_difference) <= 0.03
         badge = _badge("adds up", "good") if close else _badge("does not add up", "note")
         lines.append((badge, wording.sum_line(report.cost)))
+        if other := wording.other_board_line(report, report.cost):
+            lines.append((_badge("another board", "note"), other[:1].upper() + other[1:]))
     if report.random_weights:
         lines.append((_badge("untrained", "bad"), wording.accuracy_line(report)))
     return element("ul", *[element("li", badge, " ", line) for badge, line in lines], class_="verdicts")

@@ -170,6 +170,7 @@ class Cost:
         "counted: instructions only, as there is no time model of the board",
     ]
     device: Annotated[str, "the device that ran it"]
+    board: Annotated[TargetInfo, "the board whose time this is: the target, unless a virtual board says it is another"]
     method: Annotated[str, "how the milliseconds were obtained, in words"]
     threads: Annotated[int, "threads of the device's pool"]
     repeats: Annotated[int, "how often the network and each layer ran; milliseconds are the median"]

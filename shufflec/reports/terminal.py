@@ -124,6 +124,8 @@ def _verdicts(report: Report) -> list[tuple[str, str, str]]:
     lines = []
     if cost is not None:
         lines.append(("cost", wording.cost_line(report, cost), ""))
+        if other := wording.other_board_line(report, cost):
+            lines.append(("", other, "yellow"))
         if cost.estimate is not None:
             lines.append(("", wording.parts_line(cost.estimate), ""))
         lines += [("", cost.method, ""), ("", wording.sum_line(cost), "")]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from shufflec.reports.schema import Cost, Estimate, Report
+from shufflec.reports.schema import Cost, Estimate, Report, TargetInfo
 
 #: Categories of operator kinds, in the order of the legend: name and the kinds in it.
 CATEGORIES: dict[str, tuple[str, ...]] = {
@@ -104,16 +104,27 @@ def threads(number: int) -> str:
     return "1 thread" if number == 1 else f"{number} threads"
 
 
+def place(board: TargetInfo) -> str:
+    """A board and its clock, as in Raspberry Pi 4 Model B @ 1.8 GHz."""
+    return f"{board.title} @ {board.clock_hz / 1e9:g} GHz"
+
+
+def other_board_line(report: Report, cost: Cost) -> str:
+    """Says that another board ran the code than it was compiled for; "" when it was that board."""
+    board, target = cost.board, report.target
+    if (board.name, board.core, board.clock_hz) == (target.name, target.core, target.clock_hz):
+        return ""
+    return f"the code is for {place(target)} ({target.name}), the server is {place(board)} ({board.name}): its figures"
+
+
 def time_line(report: Report, cost: Cost) -> str:
     """The time with all that belongs to it, as in estimated 12.3 ms (+-10 %, Raspberry Pi 4 @ 1.8 GHz, 1 thread)."""
     if cost.milliseconds is None:
-        return f"no time: {report.target.name} has no time model"
+        return f"no time: {cost.board.name} has no time model"
     if cost.kind != "estimated":
         return f"{milliseconds(cost.milliseconds)} {cost.kind}, {threads(cost.threads)}, on {cost.device}"
-    target = report.target
     range_ = f"+-{cost.uncertainty_percent:g} %" if cost.uncertainty_percent is not None else "uncertainty unknown"
-    where = f"{target.title} @ {target.clock_hz / 1e9:g} GHz"
-    return f"estimated {milliseconds(cost.milliseconds)} ({range_}, {where}, {threads(cost.threads)})"
+    return f"estimated {milliseconds(cost.milliseconds)} ({range_}, {place(cost.board)}, {threads(cost.threads)})"
 
 
 def cost_line(report: Report, cost: Cost) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from dataclasses import replace
+from dataclasses import astuple, replace
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +21,7 @@ from shufflec.profiling.predict import open_predictor
 from shufflec.profiling.profile import profile_bundle
 from shufflec.reports.build import bundle_report, report_files
 from shufflec.reports.schema import Report
-from shufflec.targets.target import INSTRUCTION_CLASSES, load_target
+from shufflec.targets.target import INSTRUCTION_CLASSES, load_target, with_clock
 
 pytestmark = pytest.mark.board
 RASP4 = load_target("rasp4")
@@ -76,6 +76,40 @@ def test_the_report_of_a_profile_is_valid_and_complete(rasp4_bundle, simulated):
     assert len(report.shuffle.sites) == 15
     assert (report.cost.kind, report.cost.uncertainty_percent) == ("estimated", 10)
     assert report.verification.equal
+    assert report.roofline.compute.per_second == 8 * 1.8e9
+    assert report.roofline.times_floor > 1
+    assert report.roofline.dram_bytes == 0  # the network stays in the Pi 4's caches
+    costliest = [layer.name for layer in sorted(report.layers, key=lambda layer: -layer.share)[:3]]
+    assert [report.layers[one.layer].name for one in report.cost.costliest] == costliest
+
+
+def test_no_layer_is_faster_than_its_floor_and_its_waits_are_its_time(rasp4_bundle, simulated):
+    report = bundle_report(rasp4_bundle, simulated)
+    assert sum(layer.roofline.floor_ms for layer in report.layers) == pytest.approx(report.roofline.floor_ms, abs=1e-7)
+    for layer in report.layers:
+        assert layer.milliseconds >= layer.roofline.floor_ms, layer.name
+        assert sum(astuple(layer.estimate.waits)) == pytest.approx(layer.estimate.compute_ms, abs=2e-5), layer.name
+        if layer.macs > 10_000:  # what computes is bound by its multiplies, and mostly at work
+            assert layer.roofline.bound == "compute", layer.name
+            assert layer.estimate.waits.dispatch_ms > 0.3 * layer.milliseconds, layer.name
+
+
+def test_a_server_that_is_another_board_says_so(rasp4_bundle, simulated):
+    with virtual_pi(with_clock(RASP4, "900MHz")) as server:
+        profile = profiled(rasp4_bundle, server.address)
+    assert profile.board.clock_hz == 900_000_000
+    report = bundle_report(rasp4_bundle, profile)
+    assert (report.target.clock_hz, report.cost.board.clock_hz) == (1_800_000_000, 900_000_000)
+    assert report.cost.estimate.compute_ms == pytest.approx(2 * 1e-6 * simulated.whole.estimate.compute_ns, rel=0.01)
+    assert "the server is Raspberry Pi 4 Model B @ 0.9 GHz" in report_files(rasp4_bundle, profile)["report.html"]
+
+
+def test_a_board_without_a_time_model_gets_instructions_only(rasp4_bundle):
+    profile = profiled(rasp4_bundle.with_target(load_target("aarch64")))
+    report = bundle_report(rasp4_bundle.with_target(load_target("aarch64")), profile)
+    assert (report.cost.kind, report.cost.milliseconds, report.roofline) == ("counted", None, None)
+    assert report.cost.instructions == pytest.approx(sum(layer.instructions for layer in report.layers), rel=0.03)
+    assert "no time model of aarch64" in report.cost.method
     assert sum(layer.share for layer in report.layers) == pytest.approx(1)
     assert report.macs == sum(layer.macs for layer in report.layers)
     assert 0 < report.lower_bound_bytes <= report.peak_activation_bytes

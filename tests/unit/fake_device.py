@@ -79,6 +79,7 @@ class FakeSession:
     """
 
     address = "fake:1"
+    board = None
     cpu = tvm.cpu()
 
     def __init__(

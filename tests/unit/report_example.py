@@ -32,6 +32,7 @@ _LAYERS = (
 
 
 _CLOCK_HZ = 1_800_000_000
+_TARGET = TargetInfo("rasp4", "Raspberry Pi 4", "cortex-a72", "neon", _CLOCK_HZ)
 _WAITS = {"dispatch": 0.5, "latency": 0.2, "store_misses": 0.15, "load_misses": 0.1, "dram": 0.05}
 _FLOORS = (0.02, 0.15, 0.1, 0.03)  # of the layers, in milliseconds
 
@@ -100,7 +101,7 @@ def example_report(**changes: object) -> Report:
         "parameters": 1234,
         "accuracy": Accuracy(0.9861, 1.0, 0.9833, 0.9972, "digits"),
         "shuffle": Shuffle(1, 1, 0, (ShuffleSite("stage2.1.conv1", 8, (8, 8, 24)),)),
-        "target": TargetInfo("rasp4", "Raspberry Pi 4", "cortex-a72", "neon", _CLOCK_HZ),
+        "target": _TARGET,
         "code_bytes": 2048,
         "weight_bytes": 999,
         "peak_activation_bytes": 3072,
@@ -108,6 +109,7 @@ def example_report(**changes: object) -> Report:
         "cost": Cost(
             kind="estimated",
             device="virtual Raspberry Pi 4",
+            board=_TARGET,
             method="a millisecond a thousand instructions",
             threads=1,
             repeats=1,

@@ -23,9 +23,11 @@ from shufflec.data.preprocessing import Preprocessing
 from shufflec.models.architecture import Architecture
 from shufflec.models.complexity import complexity
 from shufflec.profiling.profile import Figure, Profile
+from shufflec.reports import html
 from shufflec.reports.build import bundle_report, report_files
 from shufflec.reports.schema import Report
-from shufflec.targets.target import load_target
+from shufflec.reports.wording import other_board_line, time_line
+from shufflec.targets.target import load_target, with_clock
 from shufflec.timing.estimate import Estimate
 from shufflec.timing.waits import Waits
 
@@ -153,6 +155,27 @@ def test_the_floor_is_in_the_report():
     assert measured.roofline.times_floor == pytest.approx(5.0 / roof.floor_ms, rel=1e-5)
     assert bundle_report(bundle(target=load_target("aarch64")), ESTIMATED).roofline is None
     assert bundle_report(bundle(target=load_target("host")), MEASURED).cost.cycles_per_mac is None
+
+
+def test_another_board_than_the_codes_is_said_and_its_figures_count():
+    rasp5 = load_target("rasp5")
+    report = bundle_report(bundle(), replace(ESTIMATED, board=rasp5))
+    assert report.target.name == "rasp4"
+    assert (report.cost.board.name, report.cost.device) == ("rasp5", "virtual Raspberry Pi 5")
+    assert report.cost.uncertainty_percent == rasp5.time.uncertainty_percent
+    assert report.roofline.compute.per_second == 32 * 2.4e9
+    assert report.cost.cycles_per_mac == pytest.approx(4.1e-3 * 2.4e9 / 960, rel=1e-5)
+    assert "core and cache models of the Raspberry Pi 5" in report.cost.method
+    line = "code is for Raspberry Pi 4 Model B @ 1.8 GHz (rasp4), the server is Raspberry Pi 5 @ 2.4 GHz (rasp5)"
+    assert line in other_board_line(report, report.cost)
+    assert line in html.render(report)
+    assert "(+-15 %, Raspberry Pi 5 @ 2.4 GHz, 1 thread)" in time_line(report, report.cost)
+    same = bundle_report(bundle(), replace(ESTIMATED, board=load_target("rasp4")))
+    assert other_board_line(same, same.cost) == ""
+    other_clock = bundle_report(bundle(), replace(ESTIMATED, board=with_clock(load_target("rasp4"), "1.5GHz")))
+    assert "@ 1.8 GHz (rasp4), the server is Raspberry Pi 4 Model B @ 1.5 GHz" in other_board_line(
+        other_clock, other_clock.cost
+    )
 
 
 def test_a_board_without_a_time_model_says_so():

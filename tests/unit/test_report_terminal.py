@@ -134,6 +134,14 @@ def test_a_board_without_a_time_model_shows_instructions_only_and_says_so():
     assert "slowest   stage2.1.conv1, 60.0 %\n" in text
 
 
+def test_another_board_than_the_codes_is_said():
+    report = example_report()
+    board = replace(report.cost.board, name="mine", title="My board", clock_hz=1_000_000_000)
+    text = printed(replace(report, cost=replace(report.cost, board=board)))
+    assert "estimated 1.01 ms (+-10 %, My board @ 1 GHz, 1 thread)" in text
+    assert "the code is for Raspberry Pi 4 @ 1.8 GHz (rasp4), the server is My board @ 1 GHz (mine)" in text
+
+
 def test_a_network_that_stays_in_the_caches_says_so():
     report = example_report()
     roof = replace(report.roofline, dram_bytes=0, dram_ms=0.0, dram=None)

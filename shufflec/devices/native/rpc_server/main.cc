@@ -37,15 +37,17 @@ constexpr int kHandshakeSeconds = 10;  // so that a client that says nothing doe
 constexpr char kUsage[] =
     "usage: shufflec_rpc_server [--host ADDRESS] [--port N] [--key KEY] [--tracker HOST:PORT]\n"
     "                           [--counters FILE --clock-hz HZ --cycles load=C,store=C,... --threads N]\n"
+    "                           [--board FILE]\n"
     "  --host      address to listen on; 127.0.0.1 unless given (0.0.0.0 lets the whole network in)\n"
     "  --port      port to listen on; 0, the default, takes any free one, which is printed\n"
     "  --key       name that clients must present\n"
     "  --tracker   TVM RPC tracker to register with; needs --key\n"
     "  --counters  counters of the emulator: report simulated time, at --clock-hz and --cycles per instruction\n"
-    "  --threads   of the emulated board, with --counters; 1 unless given\n";
+    "  --threads   of the emulated board, with --counters; 1 unless given\n"
+    "  --board     what the emulated board is, as JSON: clients get its text\n";
 
 struct Options {
-  std::string host = "127.0.0.1", key, tracker_host, tracker_port, counters, cycles;
+  std::string host = "127.0.0.1", key, tracker_host, tracker_port, counters, cycles, board;
   int port = 0, threads = 1;
   double clock_hz = 0;
 };
@@ -73,7 +75,8 @@ void InstallSignals() {
 Options ParseOptions(int argc, char** argv) {
   static const option kLong[] = {{"host", 1, nullptr, 'h'},     {"port", 1, nullptr, 'p'},     {"key", 1, nullptr, 'k'},
                                  {"tracker", 1, nullptr, 't'},  {"counters", 1, nullptr, 'c'}, {"cycles", 1, nullptr, 'y'},
-                                 {"clock-hz", 1, nullptr, 'z'}, {"threads", 1, nullptr, 'n'},  {nullptr, 0, nullptr, 0}};
+                                 {"clock-hz", 1, nullptr, 'z'}, {"threads", 1, nullptr, 'n'},  {"board", 1, nullptr, 'b'},
+                                 {nullptr, 0, nullptr, 0}};
   Options options;
   for (int c; (c = getopt_long(argc, argv, "", kLong, nullptr)) != -1;) {
     std::string value = optarg ? optarg : "";
@@ -84,6 +87,7 @@ Options ParseOptions(int argc, char** argv) {
       case 'c': options.counters = value; break;
       case 'y': options.cycles = value; break;
       case 'z': options.clock_hz = std::stod(value); break;
+      case 'b': options.board = value; break;
       case 'n': options.threads = std::stoi(value); break;
       case 't': {
         size_t colon = value.rfind(':');
@@ -217,6 +221,7 @@ void RunServer(const Options& options) {
     RegisterParallelLaunch(options.threads);
   }
   RegisterVersion(simulated);
+  if (!options.board.empty()) RegisterBoard(options.board);
   int port = options.port;
   Socket listening = ListenOn(options.host, &port);
   printf("listening on %s:%d %s\n", options.host.c_str(), port, VersionJson(simulated).c_str());

@@ -8,6 +8,8 @@
 #include <cstdlib>
 #include <cstring>
 #include <filesystem>
+#include <fstream>
+#include <sstream>
 #include <stdexcept>
 #include <vector>
 
@@ -75,6 +77,13 @@ std::string VersionJson(bool simulated) {
 
 void RegisterVersion(bool simulated) {
   RegisterGlobal("shufflec.version", 0, [simulated](const auto&) { return ffi::Any(ffi::String(VersionJson(simulated))); });
+}
+
+void RegisterBoard(const std::string& file) {
+  std::ifstream stream(file);
+  std::stringstream text;
+  if (!(text << stream.rdbuf())) throw std::runtime_error("--board " + file + ": cannot be read");
+  RegisterGlobal("shufflec.board", 0, [board = text.str()](const auto&) { return ffi::Any(ffi::String(board)); });
 }
 
 }  // namespace shufflec

@@ -20,6 +20,10 @@ void SendEndReason(int fd, const std::string& reason);
 std::string VersionJson(bool simulated);
 void RegisterVersion(bool simulated);
 
+// The packed function `shufflec.board`: the text of a file, which says what board this server stands for. Throws
+// std::runtime_error when it cannot be read.
+void RegisterBoard(const std::string& file);
+
 }  // namespace shufflec
 
 #endif  // SHUFFLEC_SESSION_H_
