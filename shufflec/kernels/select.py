@@ -7,6 +7,7 @@ from types import ModuleType
 from shufflec.kernels.a64 import (
     dense,
     depthwise,
+    depthwise_dot,
     global_pooling,
     movement,
     pointwise_conv2d,
@@ -21,7 +22,18 @@ from shufflec.kernels.records import Records
 
 #: Hand-shaped families by ISA, the preferred first. A family is a module with NAME, accepts(workload),
 #: tilings(workload) (the default first) and build(workload, tiling).
-A64 = (pointwise_conv2d, stem, depthwise, pooling, global_pooling, dense, quantize, movement, weighted_sum)
+A64 = (
+    pointwise_conv2d,
+    stem,
+    depthwise_dot,
+    depthwise,
+    pooling,
+    global_pooling,
+    dense,
+    quantize,
+    movement,
+    weighted_sum,
+)
 FAMILIES: dict[str, tuple[ModuleType, ...]] = {"portable": (), "neon": A64, "dotprod": A64}
 
 

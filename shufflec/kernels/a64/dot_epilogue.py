@@ -86,7 +86,12 @@ class DotEpilogue:
                 if len(values) == 2:
                     halves = [e.low(residual, "int8x8"), e.high(residual, "int8x8")]
                 values = [self._with_residual(value, half) for value, half in zip(values, halves, strict=True)]
-            e.store(self.outputs[pixel], offset, self.rule.finish(e, values[0], values[1] if len(values) == 2 else None), dtype)
+            e.store(
+                self.outputs[pixel],
+                offset,
+                self.rule.finish(e, values[0], values[1] if len(values) == 2 else None),
+                dtype,
+            )
 
     def _last_four(self, couple: list[int], multiplier: Value) -> None:
         """Four outputs left over: two pixels share a register."""
