@@ -95,6 +95,15 @@ class Preprocessing:
         box = (left * across, top * down, (left + width) * across, (top + height) * down)
         return image.resize((width, height), Image.Resampling.BILINEAR, box=box)
 
+    def in_words(self) -> str:
+        """For people: `RGB, 0 to 1, (x - 0.485 0.456 0.406) / 0.229 0.224 0.225, middle 87.5%, 224x224`."""
+        plain = self.mean == (0.0, 0.0, 0.0) and self.std == (1.0, 1.0, 1.0)
+        mean, std = (" ".join(f"{value:.4g}" for value in values) for values in (self.mean, self.std))
+        values = "not normalised" if plain else f"(x - {mean}) / {std}"
+        height, width = self.input_size
+        crop = f"shorter side to {self.resize}" if self.resize else f"middle {100 * self.crop_fraction:g}%"
+        return f"{self.channel_order}, 0 to {self.value_scale:g}, {values}, {crop}, {height}x{width}"
+
     def to_dict(self) -> dict[str, object]:
         """Plain JSON types; `from_dict` reverses it."""
         return {

@@ -14,10 +14,10 @@ import onnxruntime
 from onnx import helper
 
 from shufflec.ir.graph import Graph
-from shufflec.ir.import_onnx import name_nodes
 from shufflec.ir.passes.lower_to_integer import lower_to_graph
 from shufflec.ir.pipeline import qdq_module
 from shufflec.ir.reference import KERNELS
+from shufflec.quantize.onnx_graph import name_nodes
 
 
 @dataclass(frozen=True)

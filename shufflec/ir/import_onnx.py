@@ -17,6 +17,7 @@ from tvm.relax.frontend.onnx.onnx_frontend import ONNXGraphImporter
 
 from shufflec.errors import UnsupportedModelError
 from shufflec.ir.passes.rewrite import named, node_name, rewrite_calls
+from shufflec.quantize.onnx_graph import name_nodes, readable_name
 
 SUPPORTED_OPS = (
     "Add", "AveragePool", "Clip", "Concat", "Constant", "Conv", "DequantizeLinear", "Dropout", "Flatten", "Gemm",
@@ -147,36 +148,9 @@ def _check_ops(graph: onnx.GraphProto) -> None:
                 if node.op_type in ("Shape", "Gather", "Unsqueeze")
                 else "supported: " + ", ".join(SUPPORTED_OPS)
             )
-            raise UnsupportedModelError(f"operator {op} (node {_readable(node, index)}) is not supported", hint)
+            raise UnsupportedModelError(f"operator {op} (node {readable_name(node, index)}) is not supported", hint)
     if not any(node.op_type == "DequantizeLinear" for node in graph.node):
         raise UnsupportedModelError("the model is not quantized", "quantize it with: shufflec quantize")
-
-
-def name_nodes(graph: onnx.GraphProto) -> None:
-    """Makes node names present, unique and readable, in place."""
-    used: set[str] = set()
-    for index, node in enumerate(graph.node):
-        name = base = _readable(node, index)
-        count = 1
-        while name in used:
-            count += 1
-            name = f"{base}_{count}"
-        used.add(name)
-        node.name = name
-
-
-def _readable(node: onnx.NodeProto, index: int) -> str:
-    """A node's name as module path: torch's "/stage2/stage2.0/conv1/Conv" becomes "stage2.0.conv1"."""
-    name = node.name or (node.output[0] if node.output else "") or f"{node.op_type.lower()}_{index}"
-    parts = [part for part in name.split("/") if part]
-    if len(parts) < 2:
-        return parts[0] if parts else name
-    if parts[-1].split("_")[0] == node.op_type:
-        parts.pop()
-    kept = [
-        part for part, following in zip(parts, [*parts[1:], ""], strict=True) if not following.startswith(f"{part}.")
-    ]
-    return ".".join(kept)
 
 
 def _explicit_pads(graph: onnx.GraphProto) -> None:

@@ -36,6 +36,9 @@ def load_onnx(path: str | Path) -> onnx.ModelProto:
     if len(model.graph.node) > MAX_NODES:
         raise InputFileError(path, f"has {len(model.graph.node)} nodes, more than the {MAX_NODES} allowed")
     for node in model.graph.node:
+        # A damaged text comes out of protobuf as bytes.
+        if not all(isinstance(text, str) for text in (node.name, node.op_type, *node.input, *node.output)):
+            raise InputFileError(path, f"has a name that is no text at a {node.op_type} node: the file is corrupt")
         if any(item.HasField("g") or item.graphs for item in node.attribute):
             raise UnsupportedModelError(f"{path}: {node.op_type} node {node.name} is control flow, expected none")
     for tensor in _tensors(model):

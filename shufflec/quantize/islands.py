@@ -4,6 +4,7 @@ An island computes float from dequantized inputs and ends in one Q, so it can be
 NNCF leaves places that are not islands, or cost a rounding that nothing needs:
 
     rewrite                  before                                     after
+    merge_moves              DQ(s) -> Reshape -> Q(s) -> DQ(s) -> ...   DQ(s) -> Reshape -> ...
     close_max_pool           DQ(s) -> MaxPool -> Conv                   DQ(s) -> MaxPool -> Q(s) -> DQ(s) -> Conv
     merge_concat_quantizers  DQ(Q(a,s1)), DQ(Q(b,s2)) -> Concat -> Conv a, b -> Concat -> Q(max) -> DQ -> Conv
     free_residual_branch     Conv -> Q -> DQ -> Add <- DQ(shortcut)     Conv -> Add <- DQ(shortcut)
@@ -44,6 +45,41 @@ def make_islands(model: onnx.ModelProto) -> None:
     positive_weight_axes(editor)
     editor.drop_unused_initializers()
     check_islands(model)
+
+
+def merge_moves(editor: GraphEditor) -> int:
+    """Drops each Q and DQ that a value meets again behind ops that only move it; exact, since the grid is the same.
+
+    ONNX Runtime's quantizer puts a pair behind every Reshape and Transpose, so inside each shuffle. Returns the
+    number dropped.
+    """
+    merged = 0
+    for dequantize in [node for node in editor.graph.node if node.op_type == "DequantizeLinear"]:
+        quantize = editor.producer(dequantize.input[0], "QuantizeLinear")
+        moved = editor.producer(quantize.input[0]) if quantize is not None else None
+        source = moved
+        while source is not None and source.op_type in _MOVES:
+            source = editor.producer(source.input[0])
+        if moved is None or moved.op_type not in _MOVES or source is None or source.op_type != "DequantizeLinear":
+            continue
+        if not all(_same_grid(editor, source, node) for node in (quantize, dequantize)):
+            continue
+        if any(output.name == dequantize.output[0] for output in editor.graph.output):
+            continue
+        editor.redirect(dequantize.output[0], quantize.input[0])
+        editor.remove(dequantize)
+        if not editor.consumers.get(quantize.output[0]):
+            editor.remove(quantize)
+        merged += 1
+    return merged
+
+
+def _same_grid(editor: GraphEditor, one: onnx.NodeProto, other: onnx.NodeProto) -> bool:
+    """Whether two Q or DQ nodes have the same constants for a whole tensor."""
+    if len(one.input) != len(other.input):
+        return False
+    pairs = [(editor.constant(a), editor.constant(b)) for a, b in zip(one.input[1:], other.input[1:], strict=True)]
+    return all(a is not None and b is not None and a.size == 1 and a.dtype == b.dtype and a == b for a, b in pairs)
 
 
 def close_max_pool(editor: GraphEditor) -> int:

@@ -99,3 +99,40 @@ def replace_input(node: onnx.NodeProto, old: str, new: str) -> None:
     for index, name in enumerate(node.input):
         if name == old:
             node.input[index] = new
+
+
+def hold_constants(graph: onnx.GraphProto) -> None:
+    """Turns Constant nodes that hold a tensor into initializers, in place."""
+    for node in [node for node in graph.node if node.op_type == "Constant"]:
+        if len(node.attribute) == 1 and node.attribute[0].HasField("t"):
+            item = graph.initializer.add()
+            item.CopyFrom(node.attribute[0].t)
+            item.name = node.output[0]
+            graph.node.remove(node)
+
+
+def name_nodes(graph: onnx.GraphProto) -> None:
+    """Makes node names present, unique and readable, in place."""
+    used: set[str] = set()
+    for index, node in enumerate(graph.node):
+        name = base = readable_name(node, index)
+        count = 1
+        while name in used:
+            count += 1
+            name = f"{base}_{count}"
+        used.add(name)
+        node.name = name
+
+
+def readable_name(node: onnx.NodeProto, index: int) -> str:
+    """A node's name as module path: torch's "/stage2/stage2.0/conv1/Conv" becomes "stage2.0.conv1"."""
+    name = node.name or (node.output[0] if node.output else "") or f"{node.op_type.lower()}_{index}"
+    parts = [part for part in name.split("/") if part]
+    if len(parts) < 2:
+        return parts[0] if parts else name
+    if parts[-1].split("_")[0] == node.op_type:
+        parts.pop()
+    kept = [
+        part for part, following in zip(parts, [*parts[1:], ""], strict=True) if not following.startswith(f"{part}.")
+    ]
+    return ".".join(kept)

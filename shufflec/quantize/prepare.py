@@ -28,11 +28,13 @@ from shufflec.quantize.calibration import (
     synthetic_calibration,
 )
 from shufflec.quantize.export import export_onnx
-from shufflec.quantize.float_model import set_batch_to_one, standardize
+from shufflec.quantize.float_model import pools_of_means, set_batch_to_one, standardize
 from shufflec.quantize.inspect import class_count, input_shape, load_onnx, model_kind
-from shufflec.quantize.islands import check_islands, check_operators
+from shufflec.quantize.islands import check_islands, check_operators, merge_moves
 from shufflec.quantize.model_info import read_model_info, write_model_info
+from shufflec.quantize.onnx_graph import GraphEditor, hold_constants, name_nodes
 from shufflec.quantize.ptq import quantize_model, quantizer_version
+from shufflec.quantize.recognize_graph import recognize_graph
 from shufflec.quantize.runtime import run_once
 
 Progress = Callable[[int, int], None]
@@ -142,6 +144,10 @@ def _take_quantized(path: Path, model: onnx.ModelProto, overrides: Overrides | N
     with _about(path):
         info, notes = _complete_info(model, overrides)
         set_batch_to_one(model)
+        hold_constants(model.graph)
+        pools_of_means(model)
+        name_nodes(model.graph)
+        merge_moves(GraphEditor(model.graph))
         check_islands(model)
         run_once(model)  # finds shapes that do not fit
     write_model_info(model, info)
@@ -168,9 +174,11 @@ def _complete_info(model: onnx.ModelProto, overrides: Overrides | None) -> tuple
     info = read_model_info(model)
     notes = []
     if not info:
+        found = recognize_graph(model, size, classes)
+        preprocessing = variant_preprocessing(found.architecture.variant if found else "paper", size)
         info = {
-            "architecture": None,
-            "preprocessing": variant_preprocessing("paper", size).to_dict(),
+            "architecture": found.architecture.to_dict() if found else None,
+            "preprocessing": preprocessing.to_dict(),
             "class_names": _unknown_names(classes),
             "random_weights": False,
             "recipe": {},
@@ -179,8 +187,8 @@ def _complete_info(model: onnx.ModelProto, overrides: Overrides | None) -> tuple
         }
         if not overrides:
             notes.append(
-                "The model does not say how images are prepared: RGB with ImageNet's mean and standard deviation is "
-                "assumed; --mean, --std and --bgr say otherwise."
+                f"The model does not say how images are prepared: {preprocessing.in_words()} is assumed; "
+                "--mean, --std and --bgr say otherwise."
             )
     try:
         preprocessing = replace(Preprocessing.from_dict(info["preprocessing"]), **(overrides or {}))

@@ -57,7 +57,8 @@ class _Graph:
     """Who makes which tensor, and the constants."""
 
     def __init__(self, model: onnx.ModelProto):
-        self.producer = {output: node for node in model.graph.node for output in node.output}
+        self.nodes = list(model.graph.node)
+        self.producer = {output: node for node in self.nodes for output in node.output}
         self.constants = {tensor.name: tensor for tensor in model.graph.initializer}
         for node in model.graph.node:
             if node.op_type == "Constant" and node.attribute and node.attribute[0].HasField("t"):
@@ -68,6 +69,12 @@ class _Graph:
         while name not in self.constants and name in self.producer:  # behind its dequantizer
             name = self.producer[name].input[0]
         return tuple(self.constants[name].dims) if name in self.constants else None
+
+    def pads_pool_all_around(self) -> bool:
+        """Whether the max pool has a padding of 1 on every side of its own."""
+        pools = [node for node in self.nodes if node.op_type == "MaxPool"]
+        pads = [list(item.ints) for node in pools for item in node.attribute if item.name == "pads"]
+        return pads == [[1, 1, 1, 1]]
 
     def split_before(self, node: onnx.NodeProto) -> list[int] | None:
         """Shape of the first Reshape of a shuffle between `node` and the convolution before it, None without one."""
@@ -93,18 +100,18 @@ def _group_count(node: onnx.NodeProto) -> int:
 
 
 def _variant(graph: _Graph, groups: int, depthwise: onnx.NodeProto, last: onnx.NodeProto) -> tuple[str | None, str]:
-    if groups == 1:
-        return "paper", "With one group there is no shuffle that tells the variants apart: the paper's is assumed."
-    if (split := graph.split_before(depthwise)) is not None:
-        if split[1] == groups:
-            return (
-                "paper",
-                f"Before the depthwise convolution channels are split into {groups} rows: the paper's shuffle.",
-            )
-        return "mindcv", f"Before the depthwise convolution channels are split into {split[1]} rows: mindcv's shuffle."
     if graph.split_before(last) is not None:
         return "megvii", "The shuffle stands behind the depthwise convolution, as megvii's does."
-    return None, ""
+    split = graph.split_before(depthwise)
+    if split is None and groups > 1:
+        return None, ""
+    rows = split[1] if split else 0
+    if split and rows != split[2]:
+        variant = "paper" if rows == groups else "mindcv"
+        return variant, f"Before the depthwise convolution channels are split into {rows} rows: {variant}'s shuffle."
+    # One group has no shuffle, and a square one is its own inverse.
+    variant = "paper" if graph.pads_pool_all_around() else "mindcv"
+    return variant, f"Its shuffles fit both, its pools are padded as in {variant}."
 
 
 def _fits(arch: Architecture, shapes: Sequence[tuple[int, ...]], groups: Sequence[int]) -> bool:

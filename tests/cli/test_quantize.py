@@ -85,7 +85,7 @@ def test_model_that_says_nothing(folder, tmp_path, capsys):
     output = tmp_path / "int8.onnx"
     arguments = ["quantize", str(folder / "bare.onnx"), "--data", str(folder / "set.npz"), "-o", str(output)]
     assert run_command_line(arguments) == ExitCode.OK
-    assert "ImageNet's mean and standard deviation is assumed" in capsys.readouterr().err
+    assert "(x - 0.485 0.456 0.406) / 0.229 0.224 0.225" in capsys.readouterr().err
     assert read_model_info(load_onnx(output))["class_names"] == ["dark", "bright"]
     arguments += ["--mean", "0.5,0.5,0.5", "--std", "0.25,0.25,0.25", "--bgr"]
     assert run_command_line(arguments) == ExitCode.OK
@@ -124,7 +124,7 @@ def sources(folder, tmp_path):
         ("cut.safetensors", [], ExitCode.BAD_INPUT, "cut.safetensors: is truncated or corrupt"),
         ("cut.onnx", [], ExitCode.BAD_INPUT, "cut.onnx: is truncated, corrupt, or not an ONNX model"),
         ("picture.onnx", [], ExitCode.BAD_INPUT, "picture.onnx: is "),
-        ("set.npz", [], ExitCode.BAD_INPUT, "set.npz: is neither a .safetensors checkpoint nor an .onnx model"),
+        ("set.npz", [], ExitCode.BAD_INPUT, "set.npz: is neither a checkpoint (.safetensors, .pth, .pth.tar, .pt, .ckpt) nor an .onnx model"),
         (
             "sigmoid.onnx",
             [],

@@ -62,7 +62,7 @@ def recognize(path: Path, state: Mapping[str, torch.Tensor], input_size: tuple[i
         f"Stages of {', '.join(map(str, arch.stage_channels))} channels are {arch.scale:g}x.",
     )
     preprocessing = variant_preprocessing(naming.variant, arch.input_size)
-    assumptions = [f"Images are prepared as {naming.title} does: {_in_words(preprocessing)}."]
+    assumptions = [f"Images are prepared as {naming.title} does: {preprocessing.in_words()}."]
     if input_size is None:
         assumptions.append("The input is 224x224, as the published networks were trained; --input-size says otherwise.")
     return Recognition(naming, arch, preprocessing, reasons, tuple(assumptions))
@@ -102,12 +102,3 @@ def _shape(path: Path, state: Mapping[str, torch.Tensor], name: str, rank: int) 
     if len(shape) != rank:
         raise InputFileError(path, f"weight {name} has shape {list(shape)}, expected {rank} dimensions")
     return shape
-
-
-def _in_words(preprocessing: Preprocessing) -> str:
-    plain = preprocessing.mean == (0.0, 0.0, 0.0) and preprocessing.std == (1.0, 1.0, 1.0)
-    values = "as they are" if plain else "less ImageNet's mean, divided by its standard deviation"
-    return (
-        f"{preprocessing.channel_order}, 0 to {preprocessing.value_scale:g}, {values}, "
-        f"the middle {preprocessing.crop_fraction:.1%}"
-    )

@@ -181,7 +181,7 @@ def test_foreign_float_model(tmp_path, batch):
     assert all(node.name for node in result.model.graph.node)
     assert result.info["class_names"] == ["a", "b", "c", "d"]
     assert result.info["architecture"] is None
-    assert "ImageNet's mean" in result.notes[0] and len(result.notes) == 1
+    assert "RGB, 0 to 1, (x - 0.485 0.456 0.406)" in result.notes[0] and len(result.notes) == 1
     assert result.model.graph.input[0].type.tensor_type.shape.dim[0].dim_value == 1
 
 
@@ -252,5 +252,5 @@ def test_input_size_of_the_description(tmp_path):
 
 
 def test_another_kind_of_file(tmp_path):
-    with pytest.raises(InputFileError, match=r"model\.pt: is neither"):
-        prepare_model(tmp_path / "model.pt")
+    with pytest.raises(InputFileError, match=r"model\.txt: is neither"):
+        prepare_model(tmp_path / "model.txt")
