@@ -81,6 +81,22 @@ class Session:
             self.remote.upload(str(path))
             return self.remote.load_module(path.name)
 
+    @contextmanager
+    def caches_ignored(self) -> Iterator[None]:
+        """Inside the block a virtual Pi does not follow its caches outside of timed regions, which is faster; the next
+        run after it finds them as they were before. Nothing on other servers."""
+        follow = self._function("shufflec.follow_caches") if self.kind == SIMULATED else None
+        if follow is None:
+            yield
+            return
+        with self.guard("leave its caches as they are"):
+            follow(False)
+        try:
+            yield
+        finally:
+            with suppress(DeviceError), self.guard("follow its caches again"):  # one that was lost fails at the next use
+                follow(True)
+
     def time(self, module: Any, function: str, *arguments: Any, number: int = 1, repeat: int = 1) -> list[float]:
         """Seconds per call of a remote function, one figure per repeat, each the mean of `number` calls.
 

@@ -63,7 +63,7 @@ def board_ceilings(target: Target, threads: int) -> Ceilings | None:
         ways.append(Ceiling(cores * 1e9 * line / loads_ns, words))
     if time.store_miss_ns > 0:
         words = f"{lines} at {time.store_miss_ns:g} ns a store that misses L1D (fitted)"
-        free = "" if loads_ns > 0 else "; the model charges load misses nothing: the prefetcher hides them"
+        free = "" if loads_ns > 0 else "; load misses cost nothing in the model, so only stores count"
         ways.append(Ceiling(1e9 * line / time.store_miss_ns, words + free))
     dram = None
     if time.dram_line_ns > 0:

@@ -118,7 +118,8 @@ def profile_bundle(
         progress("checking outputs", checked, len(inputs))
 
     progress("checking outputs", 0, len(inputs))
-    verify(network, bundle.graph(), bundle.layers, inputs, advance)
+    with session.caches_ignored():
+        verify(network, bundle.graph(), bundle.layers, inputs, advance)
     simulated = session.kind == "simulated"
     count, each = 1 if simulated else repeats, 1 + len(bundle.layers)
     rounds = []

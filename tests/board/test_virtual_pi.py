@@ -52,6 +52,19 @@ def test_runs_what_is_uploaded_and_says_that_time_is_simulated(session, library)
     assert session.server_tvm
 
 
+def test_says_which_board_it_is(session):
+    assert session.board == RASP4
+
+
+def test_caches_can_be_left_as_they_are_between_regions(session, library):
+    module = session.upload_module(library)
+    with session.caches_ignored():  # the run before the timed one does not fill them
+        _, cold = counted(session, module, "sweep", 5_000)
+    _, warm = counted(session, module, "sweep", 5_000)
+    assert cold.estimate.dram_lines > warm.estimate.dram_lines + 100
+    assert cold.instructions == warm.instructions
+
+
 def test_counts_by_class_are_exact(session, library):
     module = session.upload_module(library)
     _, fewer = counted(session, module, "mixed", 1000)

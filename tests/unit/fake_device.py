@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -109,6 +109,9 @@ class FakeSession:
     def upload_module(self, path):
         self.calls.append(f"upload {path}")
         return self
+
+    def caches_ignored(self):
+        return nullcontext()
 
     def last_region(self):
         if self.kind == "measured":

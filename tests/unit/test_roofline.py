@@ -43,7 +43,7 @@ def test_the_ceilings_come_from_the_targets_figures(monkeypatch):
 def test_where_load_misses_are_free_stores_make_the_ceiling(monkeypatch):
     found = board_ceilings(board(monkeypatch, 0), 1)
     assert found.l2.per_second == 64e9 / 16
-    assert "charges load misses nothing" in found.l2.source
+    assert "load misses cost nothing in the model, so only stores count" in found.l2.source
     assert (found.loads_counted, found.stores_counted) == (False, True)
     nothing = board_ceilings(board(monkeypatch, 0, store_miss_ns=0.0, dram_line_ns=0.0), 1)
     assert (nothing.l2, nothing.dram) == (None, None)

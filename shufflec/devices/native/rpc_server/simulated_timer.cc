@@ -207,6 +207,11 @@ void RegisterSimulatedTimer(const CoreCost& cost) {
     return ffi::Any(ffi::String(TimeEach(arguments[0], arguments[1].template cast<ffi::String>(),
                                          arguments[2].template cast<ffi::String>(), arguments[3].template cast<int64_t>())));
   });
+  RegisterGlobal("shufflec.follow_caches", 1, [](const auto& arguments) {
+    bool follow = arguments[0].template cast<bool>();
+    syscall(SHUFFLEC_SYSCALL, follow ? SHUFFLEC_CACHES_RESUME : SHUFFLEC_CACHES_PAUSE);
+    return ffi::Any();
+  });
   RegisterGlobal("shufflec.counters", 0, [](const auto&) { return ffi::Any(ffi::String(RegionJson(last_region))); });
 }
 

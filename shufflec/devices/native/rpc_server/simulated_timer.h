@@ -24,9 +24,10 @@ bool OpenCounters(const char* path);
 
 // Overrides `runtime.timer.cpu` (so time_evaluator reports simulated time) and adds `shufflec.time_each`, which times calls
 // that follow each other (a module, the name of a function of one number, that of one that does nothing, how many), and
-// `shufflec.counters`, which returns
-// the last timed region as JSON: instructions by class over all threads, their sum, the simulated nanoseconds, and the
-// parts of the estimate where the emulator has a clock. Without a clock the busiest thread's instructions at `cost` decide.
+// `shufflec.follow_caches`, which tells the emulator whether to follow the caches outside of timed regions, and
+// `shufflec.counters`, which returns the last timed region as JSON: instructions by class over all threads, their sum, the
+// simulated nanoseconds, and the parts of the estimate where the emulator has a clock. Without a clock the busiest
+// thread's instructions at `cost` decide.
 void RegisterSimulatedTimer(const CoreCost& cost);
 
 // Tells the emulator that this process serves a client from here on. `end` is called with one line, and must not
