@@ -8,11 +8,11 @@ PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-APT_PACKAGES := qemu-user libc6-arm64-cross libstdc++6-arm64-cross
+APT_PACKAGES := qemu-user libc6-arm64-cross libstdc++6-arm64-cross qemu-system-arm
 DEMO_DIR := out/demo
 
 .DEFAULT_GOAL := help
-.PHONY: help install system demo test test-unit lint fuzz bench bench-shapes shuffle-bench checkpoints clean
+.PHONY: help install system demo test test-unit lint fuzz bench bench-shapes shuffle-bench golden golden-check checkpoints clean
 
 help:
 	@grep -E '^# make' Makefile | sed 's/^# //'
@@ -27,12 +27,12 @@ system:
 	[ -d $(VENV) ] || $(PYTHON) -c 'import ensurepip' 2>/dev/null || missing="$$missing python3.11-venv"; \
 	if [ -z "$$missing" ]; then exit 0; fi; \
 	if ! command -v apt-get >/dev/null; then \
-	    echo "missing:$$missing (no apt-get here: install them by hand; without qemu-user shufflec compiles but cannot verify)"; exit 0; \
+	    echo "missing:$$missing (no apt-get here: install them by hand; without qemu shufflec compiles but cannot verify)"; exit 0; \
 	fi; \
 	sudo=""; [ "$$(id -u)" = 0 ] || sudo=sudo; \
 	echo "installing system packages:$$missing"; \
 	$$sudo apt-get update -qq && $$sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq $$missing >/dev/null \
-	    || echo "could not install$$missing: run 'apt-get install$$missing' as root; without qemu-user shufflec compiles but cannot verify"
+	    || echo "could not install$$missing: run 'apt-get install$$missing' as root; without qemu shufflec compiles but cannot verify"
 
 # torch comes first and exactly: any other version would pull in gigabytes of GPU libraries.
 $(STAMP): pyproject.toml constraints.txt | system
@@ -70,6 +70,13 @@ bench: install
 
 shuffle-bench: install
 	@$(BIN)/python -m shufflec.cli.main bench shuffle
+
+# The figures of the shipped checkpoints on the virtual boards: written anew after a deliberate change, or compared (minutes).
+golden: install
+	@$(BIN)/python tests/golden/estimates.py
+
+golden-check: install
+	@$(BIN)/python tests/golden/estimates.py --check
 
 clean:
 	rm -rf $(VENV) out .pytest_cache .coverage

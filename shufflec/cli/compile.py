@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,12 +15,15 @@ from shufflec.errors import DeviceError, OptionError, ToolMissingError
 if TYPE_CHECKING:
     from rich.progress import Progress
 
+    from shufflec.backends.baremetal.firmware import CompiledFirmware
     from shufflec.backends.bundle import Bundle
     from shufflec.backends.manifest import Schedules
     from shufflec.quantize.prepare import PreparedModel
     from shufflec.targets.target import Target
 
 VERIFIED_INPUTS = 2
+#: From which a firmware's int8 output takes its scale.
+CALIBRATED_INPUTS = 6
 #: Larger test sets are left to `shufflec quantize` and `shufflec eval`: compiling should take seconds.
 MOST_TEST_IMAGES = 2000
 
@@ -95,10 +99,13 @@ def compile_command(
         name, source = _source(model, wishes, random_weights, stages)
         stages("quantizing")
         prepared = _prepared(source, data, stages)
-        records = load_records(board.name)
-        for note in record_notes(records):
-            stages.say(note)
-        compiled = compile_model(prepared.model, board, name, fold_shuffle, cc, stages, records)
+        if board.family == "baremetal":
+            compiled = _firmware(prepared, board, name, fold_shuffle, cc, stages)
+        else:
+            records = load_records(board.name)
+            for note in record_notes(records):
+                stages.say(note)
+            compiled = compile_model(prepared.model, board, name, fold_shuffle, cc, stages, records)
         place = output or Path("shufflec-out") / safe_name(f"{name}-{board.name}")
         checked: list[str] = []
 
@@ -115,6 +122,19 @@ def compile_command(
         emit_json(_result(bundle, checked[0], stages))
     else:
         _print_summary(bundle, checked[0], stages)
+
+
+def _firmware(
+    prepared: PreparedModel, board: Target, name: str, fold_shuffle: bool, cc: str | None, stages: _Stages
+) -> CompiledFirmware:
+    """The network compiled for a Cortex-M board."""
+    from shufflec.backends.baremetal.firmware import compile_firmware
+    from shufflec.profiling.inputs import seeded_inputs
+
+    if cc is not None:
+        raise OptionError("--cc", cc, f"{board.name} takes the packaged compiler", "leave the option out")
+    inputs = seeded_inputs(prepared.preprocessing, CALIBRATED_INPUTS)
+    return compile_firmware(prepared.model, board, name, inputs, fold_shuffle, stages)
 
 
 class _Stages:
@@ -235,6 +255,8 @@ def _verified(bundle: Bundle, target: Target, stages: _Stages) -> str:
 
     if target.family != "host" and not target.qemu_cpu:
         return f"not checked: no emulated core is known for {target.name}"
+    if target.family == "baremetal":
+        return _verified_firmware(bundle, target, stages, advance)
     try:
         with open_device(target, say=stages.say) as session:
             inputs = seeded_inputs(bundle.preprocessing, VERIFIED_INPUTS)
@@ -243,6 +265,22 @@ def _verified(bundle: Bundle, target: Target, stages: _Stages) -> str:
         return f"not checked: {error.message}"
     device = "this machine" if target.family == "host" else f"a virtual {target.title}"
     return f"every layer equals the integer reference, bit for bit, for {VERIFIED_INPUTS} inputs on {device}"
+
+
+def _verified_firmware(bundle: Bundle, target: Target, stages: _Stages, advance: Callable[[], None]) -> str:
+    """The same for firmware, on QEMU's board of the core."""
+    from shufflec.profiling.firmware import FirmwareNetwork
+    from shufflec.profiling.inputs import seeded_inputs
+    from shufflec.profiling.verify import verify
+
+    inputs = seeded_inputs(bundle.preprocessing, VERIFIED_INPUTS)
+    try:
+        network = FirmwareNetwork(bundle, stages.say)
+        verify(network, bundle.graph(), bundle.layers, inputs, advance, every_layer=True)
+    except (ToolMissingError, DeviceError) as error:
+        return f"not checked: {error.message}"
+    machine = f"QEMU's {target.machine} ({target.core})"
+    return f"every layer equals the integer reference, bit for bit, for {VERIFIED_INPUTS} inputs on {machine}"
 
 
 def _result(bundle: Bundle, checked: str, stages: _Stages) -> dict[str, object]:

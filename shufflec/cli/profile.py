@@ -59,6 +59,7 @@ def profile_command(
         raise OptionError("--output", output, "is a file, expected a folder")
 
     from shufflec.backends.bundle import latest_bundle, open_bundle
+    from shufflec.cli.profile_firmware import firmware_profile
     from shufflec.files import write_atomic
     from shufflec.profiling.inputs import seeded_inputs
     from shufflec.profiling.open_device import open_device
@@ -75,6 +76,11 @@ def profile_command(
     if clock is not None:
         opened = opened.with_target(with_clock(opened.target, clock))
     folder = output or path
+    if opened.target.family == "baremetal":
+        if rpc is not None:
+            raise OptionError("--rpc", rpc, f"{opened.target.name} has no RPC server", "leave it out: QEMU runs it")
+        firmware_profile(opened, inputs, folder, json, detail)
+        return
     say = lambda words: notes.print(words, markup=False)  # noqa: E731
     with open_device(opened.target, rpc, key, threads, timeout, say) as session, progress_bar() as bar:
         task = bar.add_task("connecting", total=None, note="")

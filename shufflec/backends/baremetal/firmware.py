@@ -13,9 +13,10 @@ from shufflec import __version__
 from shufflec.backends.baremetal import source
 from shufflec.backends.baremetal.layout import lay_out
 from shufflec.backends.baremetal.link import archive, link_firmware
+from shufflec.backends.baremetal.machine_code import MachineCode, inspect_firmware
 from shufflec.backends.baremetal.source import Interface
 from shufflec.backends.compile import TOOLS, layer_entry, memory_entry, safe_name, shuffle_sites
-from shufflec.backends.manifest import SCHEMA, Accuracy, Contents, FileEntry, Manifest, Numerics, Shuffle
+from shufflec.backends.manifest import SCHEMA, Accuracy, Contents, FileEntry, Manifest, Numerics, Schedules, Shuffle
 from shufflec.backends.objects import compile_kernels
 from shufflec.backends.planner import MemoryPlan, plan
 from shufflec.backends.program import Program
@@ -37,13 +38,14 @@ _OUTPUT_MARGIN = 1.25
 @dataclass(frozen=True)
 class Firmware:
     """A compiled integer graph. files: generated C files by name; library: the kernels; elf: the test firmware for
-    QEMU's board, None for a core without one."""
+    QEMU's board, or for a core without one linked as for the Cortex-M3's; code: what it tells of itself."""
 
     program: Program
     plan: MemoryPlan
     files: dict[str, str]
     library: bytes
-    elf: bytes | None
+    elf: bytes
+    code: MachineCode
 
     @property
     def constant_bytes(self) -> int:
@@ -78,8 +80,7 @@ class CompiledFirmware:
         """The bundle's files but for the model and the reports."""
         files = {f"src/{name}": text.encode() for name, text in self.firmware.files.items()}
         files[self.library_name] = self.firmware.library
-        if self.firmware.elf is not None:
-            files[self.elf_name] = self.firmware.elf
+        files[self.elf_name] = self.firmware.elf
         return files
 
     def manifest(self, files: dict[str, FileEntry]) -> Manifest:
@@ -98,10 +99,11 @@ class CompiledFirmware:
             shuffle=Shuffle(**self.integer.shuffle, sites=shuffle_sites(self.integer.graph)),
             macs=sum(layer.macs for layer in program.layers),
             weight_bytes=program.weight_bytes,
-            code_bytes=len(self.firmware.library),
+            code_bytes=self.firmware.code.code_bytes,
             layers=tuple(layer_entry(layer) for layer in program.layers),
             memory=memory_entry(self.firmware.plan),
             accuracy=Accuracy(**accuracy) if accuracy else None,
+            schedules=Schedules(0, 0, {}),  # these kernels have one tiling each
             tools={"shufflec": __version__, **{tool: importlib.metadata.version(tool) for tool in TOOLS}},
             library=self.library_name,
             files=files,
@@ -161,12 +163,10 @@ def build_firmware(
         f"{prefix}_model.c": source.model(program, memory, interface),
     }
     library = archive(objects)
-    elf = None
-    if target.machine and prefix == "shufflec":
-        test = {"shufflec_test.h": source.test_header(program)}
-        elf = link_firmware(target, files | test, library)
+    elf = link_firmware(target, files | {f"{prefix}_test.h": source.test_header(program, prefix)}, library, prefix)
+    code = inspect_firmware(elf)
     progress("linking", 1, 1)
-    return Firmware(program, memory, files, library, elf)
+    return Firmware(program, memory, files, library, elf, code)
 
 
 def _interface(graph: Graph, name: str, prefix: str, inputs: Sequence[np.ndarray]) -> Interface:

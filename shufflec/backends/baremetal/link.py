@@ -14,9 +14,7 @@ _FLAGS = (
     "-std=c11", "-Os", "-g0", "-ffreestanding", "-fno-builtin", "-ffunction-sections", "-fdata-sections",
     "-fno-ident", "-ffile-prefix-map=.=", "-fno-sanitize=undefined", "-fno-stack-protector",
 )  # fmt: skip
-_LINK_FLAGS = (
-    "-nostdlib", "-static", "-Wl,--gc-sections", "-Wl,--build-id=none", "-Wl,-e,reset", "-Wl,--strip-debug",
-)  # fmt: skip
+_LINK_FLAGS = ("-static", "--gc-sections", "--build-id=none", "-e", "reset", "--strip-debug")
 STACK_BYTES = 8192  # of the test firmware
 
 
@@ -37,8 +35,11 @@ def archive(objects: dict[str, bytes]) -> bytes:
         return (folder / "kernels.a").read_bytes()
 
 
-def link_firmware(target: Target, sources: dict[str, str], library: bytes) -> bytes:
-    """The ELF file of the test firmware. sources: the generated C files by name; library: of `archive`."""
+def link_firmware(target: Target, sources: dict[str, str], library: bytes, prefix: str = "shufflec") -> bytes:
+    """The ELF file of the test firmware. sources: the generated C files by name; library: of `archive`.
+
+    prefix: of the model's names. A core without a QEMU board is linked for one all the same, to be measured.
+    """
     with tempfile.TemporaryDirectory(prefix="shufflec-") as name:
         folder = Path(name)
         for file, text in sources.items():
@@ -46,14 +47,20 @@ def link_firmware(target: Target, sources: dict[str, str], library: bytes) -> by
         for file in ("start.c", "start.h", "main.c"):
             shutil.copyfile(NATIVE / file, folder / file)
         (folder / "kernels.a").write_bytes(library)
-        (folder / "link.ld").write_text(linker_script(target.machine))
-        include = f"-I{folder}"
-        files = [str(folder / file) for file in ("start.c", "main.c", "shufflec_model.c", "kernels.a")]
+        (folder / "link.ld").write_text(linker_script(target.machine or "mps2-an385"))
+        flags = [
+            *compiler_arguments(target), *_FLAGS, "-c", f"-I{folder}", f"-D{prefix.upper()}_TEST", f"-DPREFIX={prefix}",
+            f"-DPREFIX_UPPER={prefix.upper()}", f'-DMODEL_HEADER="{prefix}_model.h"',
+            f'-DMODEL_TEST_HEADER="{prefix}_test.h"',
+        ]  # fmt: skip
+        objects = []
+        for file in ("start", "main", f"{prefix}_model"):
+            objects.append(str(folder / f"{file}.o"))
+            run_zig([*flags, "-o", objects[-1], str(folder / f"{file}.c")], "the firmware")
+        # The linker itself: `zig cc` strips the symbols, from which the stack's worst case is computed.
         run_zig(
-            [
-                *compiler_arguments(target), *_FLAGS, *_LINK_FLAGS, "-DSHUFFLEC_TEST", include,
-                f"-Wl,-T,{folder / 'link.ld'}", "-o", str(folder / "firmware.elf"), *files,
-            ],
+            ["ld.lld", *_LINK_FLAGS, "-T", str(folder / "link.ld"), "-o", str(folder / "firmware.elf"), *objects,
+             str(folder / "kernels.a")],
             "the firmware",
         )  # fmt: skip
         return (folder / "firmware.elf").read_bytes()

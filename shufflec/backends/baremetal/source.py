@@ -161,22 +161,23 @@ const int32_t *{p}_logits(void) {{ return (const int32_t *)(own_arena + {u}_LOGI
     return "\n".join(lines)
 
 
-def test_header(program: Program) -> str:
-    """The text of shufflec_test.h: the model layer by layer, for the test firmware."""
-    return f"""/* The model layer by layer, for tests: shufflec_model.c compiled with -DSHUFFLEC_TEST. */
-#ifndef SHUFFLEC_TEST_H
-#define SHUFFLEC_TEST_H
+def test_header(program: Program, prefix: str) -> str:
+    """The text of PREFIX_test.h: the model layer by layer, for the test firmware."""
+    p, u = prefix, prefix.upper()
+    return f"""/* The model layer by layer, for tests: {p}_model.c compiled with -D{u}_TEST. */
+#ifndef {u}_TEST_H
+#define {u}_TEST_H
 
 #include <stdint.h>
 
 /* A layer's output: height x width x channels values of item_bytes, pitch bytes from a pixel to the next. */
-struct shufflec_tensor {{
+struct {p}_tensor {{
   int32_t offset, height, width, channels, pitch, row, item_bytes;
 }};
 
-extern void (*const shufflec_layers[{len(program.layers)}])(int8_t *arena);
-extern const int32_t shufflec_layer_count;
-extern const struct shufflec_tensor shufflec_tensors[{len(program.layers)}];
+extern void (*const {p}_layers[{len(program.layers)}])(int8_t *arena);
+extern const int32_t {p}_layer_count;
+extern const struct {p}_tensor {p}_tensors[{len(program.layers)}];
 
 #endif
 """

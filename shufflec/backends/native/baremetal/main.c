@@ -6,8 +6,13 @@
  *              then uint32 stack bytes, uint32 1 when both canaries are whole, uint32 magic.
  */
 #include "start.h"
-#include "shufflec_model.h"
-#include "shufflec_test.h"
+#include MODEL_HEADER
+#include MODEL_TEST_HEADER
+
+#define JOIN_(prefix, name) prefix##_##name
+#define JOIN(prefix, name) JOIN_(prefix, name)
+#define MODEL(name) JOIN(PREFIX, name)
+#define CONSTANT(name) JOIN(PREFIX_UPPER, name)
 
 enum { MAGIC = 0x55434D53, MODE_LAYERS = 1 };
 
@@ -17,18 +22,18 @@ enum { MAGIC = 0x55434D53, MODE_LAYERS = 1 };
 #define CANARY 0x5AFEC0DEu
 static struct {
   uint32_t before[8];
-  int8_t arena[SHUFFLEC_ARENA_BYTES] __attribute__((aligned(SHUFFLEC_ARENA_ALIGNMENT)));
+  int8_t arena[CONSTANT(ARENA_BYTES)] __attribute__((aligned(CONSTANT(ARENA_ALIGNMENT))));
   uint32_t after[8];
-} memory __attribute__((aligned(SHUFFLEC_ARENA_ALIGNMENT)));
+} memory __attribute__((aligned(CONSTANT(ARENA_ALIGNMENT))));
 
-static int8_t input[SHUFFLEC_INPUT_BYTES];
-static int8_t output[SHUFFLEC_CLASSES];
+static int8_t input[CONSTANT(INPUT_BYTES)];
+static int8_t output[CONSTANT(CLASSES)];
 
 static void send(int file, const void *data, unsigned bytes) {
   if (host_write(file, data, bytes) != 0) host_exit(3);
 }
 
-static void send_tensor(int file, const struct shufflec_tensor *t) {
+static void send_tensor(int file, const struct MODEL(tensor) *t) {
   for (int32_t y = 0; y < t->height; y++)
     for (int32_t x = 0; x < t->width; x++)
       send(file, memory.arena + t->offset + (y * t->row + x) * t->pitch, (unsigned)(t->channels * t->item_bytes));
@@ -44,23 +49,23 @@ int main(void) {
     if (host_read(in, input, sizeof input) != 0) return 2;
     stack_paint();
     if (header[1] == MODE_LAYERS) {
-      memcpy(memory.arena + SHUFFLEC_INPUT_OFFSET, input, sizeof input);
-      for (int32_t layer = 0; layer < shufflec_layer_count; layer++) {
+      memcpy(memory.arena + CONSTANT(INPUT_OFFSET), input, sizeof input);
+      for (int32_t layer = 0; layer < MODEL(layer_count); layer++) {
         MARK_OPEN();
-        shufflec_layers[layer](memory.arena);
+        MODEL(layers)[layer](memory.arena);
         MARK_CLOSE();
-        send_tensor(out, &shufflec_tensors[layer]);
+        send_tensor(out, &MODEL(tensors)[layer]);
       }
     } else {
       MARK_OPEN();
-      int failed = shufflec_run_in(memory.arena, input, output);
+      int failed = MODEL(run_in)(memory.arena, input, output);
       MARK_CLOSE();
       if (failed) return 4;
       unsigned used = stack_used();
       deepest = used > deepest ? used : deepest;
     }
-    send(out, memory.arena + SHUFFLEC_LOGITS_OFFSET, 4 * SHUFFLEC_CLASSES);
-    send(out, output, SHUFFLEC_CLASSES);
+    send(out, memory.arena + CONSTANT(LOGITS_OFFSET), 4 * CONSTANT(CLASSES));
+    send(out, output, CONSTANT(CLASSES));
   }
   uint32_t whole = 1, last[3];
   for (int i = 0; i < 8; i++) whole &= memory.before[i] == CANARY && memory.after[i] == CANARY;

@@ -96,3 +96,34 @@ void *memset(void *to, int value, size_t n) {
   }
   return to;
 }
+
+#if __ARM_ARCH_ISA_THUMB == 1
+/* Armv6-M multiplies 32 by 32 bits to 32; the names that compilers call for more (run-time ABI, IHI 0043, 5.1). */
+int64_t __aeabi_lmul(int64_t a, int64_t b) {
+  uint32_t al = (uint32_t)a, bl = (uint32_t)b, ah = (uint32_t)((uint64_t)a >> 32), bh = (uint32_t)((uint64_t)b >> 32);
+  uint32_t low = (al & 0xFFFF) * (bl & 0xFFFF), first = (al >> 16) * (bl & 0xFFFF), second = (al & 0xFFFF) * (bl >> 16);
+  uint32_t middle = first + (low >> 16), high = (al >> 16) * (bl >> 16) + (middle >> 16);
+  middle = (middle & 0xFFFF) + second;
+  high += (middle >> 16) + al * bh + ah * bl;
+  return (int64_t)((uint64_t)high << 32 | middle << 16 | (low & 0xFFFF));
+}
+
+int64_t __muldi3(int64_t a, int64_t b) { return __aeabi_lmul(a, b); }
+
+uint32_t __udivsi3(uint32_t a, uint32_t b) {
+  uint32_t quotient = 0, rest = 0;
+  for (int bit = 31; bit >= 0; bit--) {
+    rest = rest << 1 | (a >> bit & 1);
+    if (rest >= b) rest -= b, quotient |= 1u << bit;
+  }
+  return quotient;
+}
+
+int32_t __divsi3(int32_t a, int32_t b) {
+  uint32_t quotient = __udivsi3(a < 0 ? -(uint32_t)a : (uint32_t)a, b < 0 ? -(uint32_t)b : (uint32_t)b);
+  return (int32_t)((a ^ b) < 0 ? -quotient : quotient);
+}
+
+uint32_t __umodsi3(uint32_t a, uint32_t b) { return a - __udivsi3(a, b) * b; }
+int32_t __modsi3(int32_t a, int32_t b) { return a - __divsi3(a, b) * b; }
+#endif

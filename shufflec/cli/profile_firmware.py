@@ -1,0 +1,78 @@
+"""`shufflec profile` of firmware: instructions of one inference on QEMU's board, memory and an estimate of cycles."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from shufflec.cli.console import emit_json, progress_bar, stderr_console, stdout_console
+
+if TYPE_CHECKING:
+    from shufflec.backends.bundle import Bundle
+    from shufflec.profiling.firmware import FirmwareProfile
+
+
+def firmware_profile(bundle: Bundle, inputs: int, folder: Path, json: bool, detail: bool) -> None:
+    """Profiles a Cortex-M bundle and writes its reports to a folder."""
+    from shufflec.files import write_atomic
+    from shufflec.profiling.firmware import profile_firmware
+    from shufflec.profiling.inputs import seeded_inputs
+    from shufflec.reports.build import bundle_report, report_files
+    from shufflec.reports.terminal import print_report
+
+    notes = stderr_console()
+    with progress_bar() as bar:
+        task = bar.add_task("starting the board", total=None, note="")
+        found = profile_firmware(
+            bundle,
+            seeded_inputs(bundle.preprocessing, inputs),
+            lambda phase, done, total: bar.update(task, description=phase, completed=done, total=total),
+            lambda words: notes.print(words, markup=False),
+        )
+    report = bundle_report(bundle, found.profile)
+    written = [write_atomic(folder / name, text) for name, text in report_files(bundle, found.profile).items()]
+    if json:
+        emit_json(
+            {
+                "bundle": str(bundle.path),
+                "files": [str(file) for file in written],
+                "firmware": _facts(bundle, found),
+                "report": report.to_dict(),
+            }
+        )
+        return
+    console = stdout_console()
+    print_report(console, report, detail)
+    for line in _lines(bundle, found):
+        console.print(line, markup=False)
+    console.print(f"\nWrote {' and '.join(map(str, written))}", markup=False)
+
+
+def _facts(bundle: Bundle, found: FirmwareProfile) -> dict[str, object]:
+    """What the report's schema has no place for. Bytes; cycles are an estimate from instruction classes."""
+    instructions = found.profile.whole.instructions or {}
+    return {
+        "machine": bundle.target.machine,
+        "vector_instructions": instructions.get("vector", 0),
+        "estimated_cycles": round(found.cycles) if found.cycles is not None else None,
+        "stack_bytes": found.stack_bytes,
+        "arena_bytes": bundle.manifest.contents.memory.arena_bytes,
+        "ram_bytes": bundle.manifest.contents.memory.arena_bytes + found.stack_bytes,
+    }
+
+
+def _lines(bundle: Bundle, found: FirmwareProfile) -> list[str]:
+    facts = _facts(bundle, found)
+    lines = [
+        f"RAM       arena {facts['arena_bytes']:,} + stack {facts['stack_bytes']:,} (deepest seen) = "
+        f"{facts['ram_bytes']:,} bytes of {bundle.target.ram_bytes:,}"
+    ]
+    if facts["vector_instructions"]:
+        lines.append(f"vector    {facts['vector_instructions']:,} of the instructions are MVE: about two cycles each")
+    if found.cycles is not None:
+        milliseconds = 1e3 * found.cycles / bundle.target.clock_hz
+        lines.append(
+            f"cycles    about {found.cycles / 1e6:.2f}M, {milliseconds:.1f} ms at {bundle.target.clock_hz / 1e6:g} MHz,"
+            " by instruction classes: an estimate, without memory wait states"
+        )
+    return lines
