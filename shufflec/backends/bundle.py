@@ -20,7 +20,7 @@ from shufflec.files import atomic_directory, cache_dir, sha256_file, write_atomi
 from shufflec.ir.graph import Graph
 from shufflec.ir.pipeline import lower
 from shufflec.ir.rules import rule_of
-from shufflec.models.architecture import Architecture
+from shufflec.models.families import AnyArchitecture
 from shufflec.quantize.inspect import load_onnx
 from shufflec.targets.target import Target
 
@@ -53,7 +53,7 @@ class Bundle:
         return Bundle(self.path, replace(self.manifest, contents=contents), self._graph)
 
     @property
-    def architecture(self) -> Architecture | None:
+    def architecture(self) -> AnyArchitecture | None:
         return self.manifest.architecture
 
     @property

@@ -38,7 +38,7 @@ from shufflec.ir.numerics import BOUND, RULE
 from shufflec.ir.pipeline import IntegerModule, lower
 from shufflec.kernels.records import Records, load_records
 from shufflec.kernels.select import Selection, families
-from shufflec.models.architecture import Architecture
+from shufflec.models.families import architecture_from_dict
 from shufflec.quantize.model_info import read_model_info
 from shufflec.targets.target import Target
 
@@ -109,7 +109,7 @@ class CompiledModel:
         )
         return Manifest(
             contents,
-            Architecture.from_dict(architecture) if architecture else None,
+            architecture_from_dict(architecture) if architecture else None,
             Preprocessing.from_dict(self.info["preprocessing"]),
         )
 

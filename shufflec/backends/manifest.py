@@ -14,7 +14,7 @@ from typing import Literal
 from shufflec.data.preprocessing import Preprocessing
 from shufflec.errors import InputFileError, OptionError
 from shufflec.files import read_limited
-from shufflec.models.architecture import Architecture
+from shufflec.models.families import AnyArchitecture, architecture_from_dict
 from shufflec.targets.target import Target
 from shufflec.validate import ValidationError, build
 
@@ -147,7 +147,7 @@ class Manifest:
     """A whole manifest; architecture is None for a network that shufflec did not build."""
 
     contents: Contents
-    architecture: Architecture | None
+    architecture: AnyArchitecture | None
     preprocessing: Preprocessing
 
     def to_json(self) -> str:
@@ -175,7 +175,7 @@ def read_manifest(folder: Path) -> Manifest:
     try:
         manifest = Manifest(
             build(Contents, value, "manifest"),
-            Architecture.from_dict(architecture) if architecture is not None else None,
+            architecture_from_dict(architecture) if architecture is not None else None,
             Preprocessing.from_dict(preprocessing),
         )
         _check(manifest)

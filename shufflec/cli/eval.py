@@ -125,7 +125,7 @@ def _open_checkpoint(path: Path) -> Subject:
 
 def _open_onnx(path: Path) -> Subject:
     from shufflec.data.preprocessing import Preprocessing
-    from shufflec.models.architecture import Architecture
+    from shufflec.models.families import architecture_from_dict
     from shufflec.quantize.accuracy import predictor
     from shufflec.quantize.inspect import load_onnx, model_kind
     from shufflec.quantize.model_info import read_model_info
@@ -137,7 +137,7 @@ def _open_onnx(path: Path) -> Subject:
         raise InputFileError(path, "does not say its preprocessing and class names", hint)
     described = info["architecture"]
     return Subject(
-        title=str(Architecture.from_dict(described)) if described else path.name,
+        title=str(architecture_from_dict(described)) if described else path.name,
         engine="float, ONNX Runtime" if model_kind(model) == "float" else "int8 (QDQ), ONNX Runtime",
         predict=predictor(model),
         preprocessing=Preprocessing.from_dict(info["preprocessing"]),

@@ -10,6 +10,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from numbers import Integral, Real
+from typing import ClassVar
 
 from shufflec.errors import OptionError
 
@@ -75,6 +76,8 @@ class Architecture:
     Raises OptionError for a value outside of these.
     """
 
+    family: ClassVar[str] = "shufflenet_v1"
+
     groups: int
     scale: float = 1.0
     variant: str = "paper"
@@ -85,22 +88,22 @@ class Architecture:
     def __post_init__(self) -> None:
         if self.variant not in VARIANTS:
             raise OptionError("variant", self.variant, f"expected one of {', '.join(VARIANTS)}")
-        if not _is_int(self.groups) or self.groups not in GROUPS:
+        if not is_int(self.groups) or self.groups not in GROUPS:
             raise OptionError("groups", self.groups, f"expected one of {', '.join(map(str, GROUPS))}")
         low, high = SCALE_RANGE
         if not isinstance(self.scale, Real) or isinstance(self.scale, bool) or not low <= self.scale <= high:
             raise OptionError("scale", self.scale, f"expected a number from {low} to {high}")
         low, high = CLASSES_RANGE
-        if not _is_int(self.classes) or not low <= self.classes <= high:
+        if not is_int(self.classes) or not low <= self.classes <= high:
             raise OptionError("classes", self.classes, f"expected a whole number from {low} to {high}")
         object.__setattr__(self, "scale", float(self.scale))
-        object.__setattr__(self, "input_size", _checked_size(self.input_size))
+        object.__setattr__(self, "input_size", checked_size(self.input_size))
         if self.stem_channels is not None:
             self._check_stem(self.stem_channels)
 
     def _check_stem(self, stem: int) -> None:
         limit = self.stage_channels[0]
-        if not _is_int(stem) or stem % self.groups or not 0 < stem < limit:
+        if not is_int(stem) or stem % self.groups or not 0 < stem < limit:
             raise OptionError(
                 "stem channels", stem, f"expected a multiple of the {self.groups} groups between 1 and {limit - 1}"
             )
@@ -188,7 +191,7 @@ class Architecture:
     def to_dict(self) -> dict[str, object]:
         """Plain JSON types; `from_dict` reverses it."""
         return {
-            "family": "shufflenet_v1",
+            "family": self.family,
             "groups": self.groups,
             "scale": self.scale,
             "variant": self.variant,
@@ -201,7 +204,7 @@ class Architecture:
     def from_dict(cls, data: Mapping[str, object]) -> Architecture:
         """The Architecture that `to_dict` described. Raises OptionError for another shape or value."""
         fields = dict(data) if isinstance(data, Mapping) else {}
-        if fields.pop("family", None) != "shufflenet_v1":
+        if fields.pop("family", None) != cls.family:
             raise OptionError("architecture", data, "expected a description of family shufflenet_v1")
         expected = {"groups", "scale", "variant", "classes", "input_size", "stem_channels"}
         if set(fields) != expected:
@@ -216,14 +219,16 @@ class Architecture:
         )
 
 
-def _is_int(value: object) -> bool:
+def is_int(value: object) -> bool:
+    """Whether a value is a whole number and no truth value."""
     return isinstance(value, Integral) and not isinstance(value, bool)
 
 
-def _checked_size(size: object) -> tuple[int, int]:
+def checked_size(size: object) -> tuple[int, int]:
+    """(H, W) from one number or two. Raises OptionError for other values or sizes out of range."""
     low, high = INPUT_RANGE
-    pair = (size, size) if _is_int(size) else tuple(size) if isinstance(size, (tuple, list)) else ()
-    if len(pair) != 2 or not all(_is_int(side) and low <= side <= high for side in pair):
+    pair = (size, size) if is_int(size) else tuple(size) if isinstance(size, (tuple, list)) else ()
+    if len(pair) != 2 or not all(is_int(side) and low <= side <= high for side in pair):
         raise OptionError("input size", size, f"expected H and W, each a whole number from {low} to {high} pixels")
     return int(pair[0]), int(pair[1])
 
@@ -234,4 +239,4 @@ def parse_input_size(text: str) -> tuple[int, int]:
     if len(parts) > 2 or not all(part.isascii() and part.isdigit() and len(part) <= 5 for part in parts):
         raise OptionError("--input-size", text, "expected pixels, e.g. 224, or height x width, e.g. 480x640")
     sides = [int(part) for part in parts]
-    return _checked_size(sides[0] if len(sides) == 1 else sides)
+    return checked_size(sides[0] if len(sides) == 1 else sides)

@@ -20,7 +20,9 @@ from shufflec.data.preprocessing import Preprocessing
 from shufflec.errors import InputFileError, OptionError
 from shufflec.files import read_limited, write_atomic
 from shufflec.models.architecture import GROUPS, Architecture
-from shufflec.models.shufflenet_v1 import ShuffleNetV1, build
+from shufflec.models.architecture_v2 import ArchitectureV2
+from shufflec.models.families import AnyArchitecture, architecture_from_dict
+from shufflec.models.networks import build
 
 SCHEMA = 1
 _KEY = "shufflec"
@@ -33,11 +35,11 @@ _WHAT = "a checkpoint that `shufflec train` wrote"
 class Checkpoint:
     """A trained (or, marked as such, an untrained) network.
 
-    state: float32 tensors by their names in `ShuffleNetV1`. recipe: how it was trained, plain JSON types.
+    state: float32 tensors by their names in `ShuffleNetV1` or V2. recipe: how it was trained, plain JSON types.
     metrics: e.g. {"top1": 0.98, "top5": 1.0, "count": 360}. random_weights: True for an untrained network.
     """
 
-    architecture: Architecture
+    architecture: AnyArchitecture
     preprocessing: Preprocessing
     class_names: list[str]
     state: dict[str, torch.Tensor]
@@ -48,7 +50,7 @@ class Checkpoint:
     random_weights: bool = False
     torch_version: str = str(torch.__version__)
 
-    def build(self) -> ShuffleNetV1:
+    def build(self) -> torch.nn.Module:
         """The network with these weights, in evaluation mode.
 
         Raises OptionError that names the keys that are missing, unexpected or of another shape.
@@ -68,7 +70,7 @@ def weights_of(model: torch.nn.Module) -> dict[str, torch.Tensor]:
     return {name: state[name].detach().clone(memory_format=torch.contiguous_format) for name in names}
 
 
-def check_state(arch: Architecture, model: torch.nn.Module, state: Mapping[str, torch.Tensor]) -> None:
+def check_state(arch: AnyArchitecture, model: torch.nn.Module, state: Mapping[str, torch.Tensor]) -> None:
     """Raises OptionError if `state` is not a set of weights for `model`; the message names the keys."""
     expected = {name: tuple(tensor.shape) for name, tensor in weights_of(model).items()}
     differences = []
@@ -119,7 +121,10 @@ def check_matches(
     if not differing:
         return
     pairs = ", ".join(f"{name} {getattr(arch, name)} instead of {value}" for name, value in differing.items())
-    wanted = Architecture(**{**_fields(arch), "stem_channels": None, **wishes})
+    if isinstance(arch, ArchitectureV2) and groups is not None:
+        raise InputFileError(path, f"is a {arch}, which has no groups", "leave --groups out")
+    plain = {"stem_channels": None} if isinstance(arch, Architecture) else {}
+    wanted = type(arch)(**{**_fields(arch), **plain, **wishes})
     keys = ""
     try:
         with torch.random.fork_rng(devices=[]):
@@ -200,7 +205,7 @@ def _read_header(path: Path, data: bytes) -> dict[str, object]:
 
 def _checkpoint_from(path: Path, header: dict[str, object], state: dict[str, torch.Tensor]) -> Checkpoint:
     try:
-        arch = Architecture.from_dict(header["architecture"])
+        arch = architecture_from_dict(header["architecture"])
         preprocessing = Preprocessing.from_dict(header["preprocessing"])
         names, recipe, metrics = header["class_names"], header["recipe"], header["metrics"]
         seed, epochs, random_weights = header["seed"], header["epochs"], header["random_weights"]
@@ -219,7 +224,7 @@ def _checkpoint_from(path: Path, header: dict[str, object], state: dict[str, tor
     return Checkpoint(arch, preprocessing, names, state, recipe, metrics, seed, epochs, random_weights, torch_version)
 
 
-def _fields(arch: Architecture) -> dict[str, object]:
+def _fields(arch: AnyArchitecture) -> dict[str, object]:
     return {name: value for name, value in arch.to_dict().items() if name != "family"} | {"input_size": arch.input_size}
 
 

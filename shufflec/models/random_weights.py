@@ -5,14 +5,14 @@ from __future__ import annotations
 import torch
 
 from shufflec.data.preprocessing import variant_preprocessing
-from shufflec.models.architecture import Architecture
 from shufflec.models.checkpoint import Checkpoint, weights_of
-from shufflec.models.shufflenet_v1 import build
+from shufflec.models.families import AnyArchitecture
+from shufflec.models.networks import build
 
 _BATCH = 4
 
 
-def random_checkpoint(arch: Architecture, seed: int = 0) -> Checkpoint:
+def random_checkpoint(arch: AnyArchitecture, seed: int = 0) -> Checkpoint:
     """A checkpoint with random weights, the same for the same architecture and seed.
 
     The batch-norm statistics are those of one batch of noise, so that activations neither die out nor overflow over

@@ -92,7 +92,7 @@ class ShuffleNetV1(nn.Module):
         self.stage4 = nn.Sequential(*stages["stage4"])
         self.pool = nn.AdaptiveAvgPool2d(1)
         self.fc = nn.Linear(arch.stage_channels[2], arch.classes, bias=arch.classifier_bias)
-        self.apply(_initialize)
+        self.apply(initialize)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         x = self.stage4(self.stage3(self.stage2(self.stem(x))))
@@ -123,7 +123,8 @@ def _average_pool(arch: Architecture, size: tuple[int, int]) -> nn.Module:
     )
 
 
-def _initialize(module: nn.Module) -> None:
+def initialize(module: nn.Module) -> None:
+    """Fresh weights for one module of either family, drawn from torch's global generator."""
     if isinstance(module, nn.Conv2d):
         # He et al. 2015 over the inputs that one output sees, which for a grouped convolution is one group.
         fan_in = module.weight.shape[1] * module.weight.shape[2] * module.weight.shape[3]

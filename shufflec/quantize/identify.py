@@ -7,8 +7,8 @@ from pathlib import Path
 
 from shufflec.data.preprocessing import Preprocessing, variant_preprocessing
 from shufflec.errors import InputFileError
-from shufflec.models.architecture import Architecture
 from shufflec.models.complexity import complexity
+from shufflec.models.families import AnyArchitecture, architecture_from_dict
 from shufflec.models.foreign.load import KINDS, SUFFIXES, open_checkpoint
 from shufflec.quantize.inspect import class_count, input_shape, load_onnx, model_kind
 from shufflec.quantize.model_info import read_model_info
@@ -30,7 +30,7 @@ class Identity:
     path: Path
     format: str
     kind: str
-    architecture: Architecture | None
+    architecture: AnyArchitecture | None
     classes: int
     preprocessing: Preprocessing
     preprocessing_known: bool
@@ -92,7 +92,7 @@ def _identify_onnx(path: Path) -> Identity:
     size = (shape[2] or 224, shape[3] or 224)
     arch, certainty, reasons, assumptions = None, UNKNOWN, (), []
     if info.get("architecture"):
-        arch, certainty = Architecture.from_dict(info["architecture"]), SURE
+        arch, certainty = architecture_from_dict(info["architecture"]), SURE
         reasons = ("Its metadata says so.",)
     elif (found := recognize_graph(model, size, classes)) is not None:
         arch, certainty, reasons = found.architecture, TOLD, found.reasons

@@ -17,8 +17,9 @@ import onnx
 from shufflec.data.datasets import open_dataset
 from shufflec.data.preprocessing import Preprocessing, variant_preprocessing
 from shufflec.errors import InputFileError, OptionError, UnsupportedModelError
-from shufflec.models.architecture import INPUT_RANGE, Architecture
+from shufflec.models.architecture import INPUT_RANGE
 from shufflec.models.checkpoint import Checkpoint
+from shufflec.models.families import architecture_from_dict
 from shufflec.models.foreign.load import KINDS, SUFFIXES, open_checkpoint
 from shufflec.quantize.cache import cache_key, load_cached, store_cached
 from shufflec.quantize.calibration import (
@@ -193,7 +194,7 @@ def _complete_info(model: onnx.ModelProto, overrides: Overrides | None) -> tuple
     try:
         preprocessing = replace(Preprocessing.from_dict(info["preprocessing"]), **(overrides or {}))
         if info["architecture"] is not None:
-            Architecture.from_dict(info["architecture"])
+            architecture_from_dict(info["architecture"])
     except OptionError as error:
         raise UnsupportedModelError(f"its description is wrong: {error}") from error
     if preprocessing.input_size != size:

@@ -26,7 +26,7 @@ from shufflec.ir.pipeline import IntegerModule, lower
 from shufflec.ir.reference import execute
 from shufflec.ir.rules import M
 from shufflec.kernels.mcu.select import select
-from shufflec.models.architecture import Architecture
+from shufflec.models.families import architecture_from_dict
 from shufflec.quantize.model_info import read_model_info
 from shufflec.targets.target import Target
 
@@ -111,7 +111,7 @@ class CompiledFirmware:
         architecture = self.info["architecture"]
         return Manifest(
             contents,
-            Architecture.from_dict(architecture) if architecture else None,
+            architecture_from_dict(architecture) if architecture else None,
             Preprocessing.from_dict(self.info["preprocessing"]),
         )
 
