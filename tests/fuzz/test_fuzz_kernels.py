@@ -25,15 +25,15 @@ pytestmark = pytest.mark.board
 EFFORT = int(os.environ.get("SHUFFLEC_FUZZ_EFFORT", "1"))
 SHARES = {
     operators.pointwise: 60,
-    operators.stem: 14,
-    operators.depthwise: 20,
-    operators.pool: 20,
-    operators.global_pool: 10,
-    operators.dense: 10,
-    operators.weighted_sum: 12,
-    operators.movement: 12,
-    operators.padding: 6,
-    operators.quantize: 12,
+    operators.stem: 24,
+    operators.depthwise: 30,
+    operators.pool: 24,
+    operators.global_pool: 16,
+    operators.dense: 16,
+    operators.weighted_sum: 16,
+    operators.movement: 16,
+    operators.padding: 10,
+    operators.quantize: 16,
     operators.dequantize: 2,
 }
 

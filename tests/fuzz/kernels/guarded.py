@@ -71,14 +71,18 @@ class GuardedCore:
             stdout=subprocess.PIPE,
             stderr=self._errors,
         )
-        self._loaded = 0
+        self._loaded: dict[tuple, Path] = {}
 
     def load(self, kernel: Kernel) -> Path:
-        """Compiles a kernel as the backends do, and links it to a library of its own."""
+        """Compiles a kernel as the backends do, and links it to a library of its own; the same kernel only once."""
         assert kernel.workload.isa == self.isa
+        key = kernel.workload, kernel.family, kernel.tiling
+        if key not in self._loaded:
+            self._loaded[key] = self._compile(kernel, self.folder / f"kernel{len(self._loaded)}.o")
+        return self._loaded[key]
+
+    def _compile(self, kernel: Kernel, path: Path) -> Path:
         target = llvm_target("aarch64-linux-gnu", kernel.llvm_mcpu or CPUS[self.isa], FEATURES[self.isa])
-        self._loaded += 1
-        path = self.folder / f"kernel{self._loaded}.o"
         path.write_bytes(compile_object(kernel.prim_func, "kernel", target, not kernel.family.startswith(PREFIX)))
         library = path.with_suffix(".so")
         # Not through `python -m ziglang`: starting Python takes longer than linking.

@@ -185,7 +185,7 @@ def depthwise(draw: Draw) -> Operator:
     x, constants["weight"] = _values(draw, rng, (*plane, channels), (channels, *kernel))
     constants["pad_value"] = filled(rng, (channels,), draw(st.sampled_from(PATTERNS)))
     op = Op("depthwise_conv2d", "case", ("x",), "y", attrs | window, constants)
-    return Operator(op, (x,), **_slice(draw, channels))
+    return Operator(op, (x,), **_slice(draw, channels), extra={"unpadded": draw(st.booleans())})
 
 
 @st.composite
@@ -212,7 +212,8 @@ def pool(draw: Draw) -> Operator:
         }
         constants["multiplier"] = values[table].astype(np.int16)
     op = Op(kind, "case", ("x",), "y", attrs, constants)
-    return Operator(op, (_input(draw, rng, (*plane, channels)),), **_slice(draw, channels))
+    x = _input(draw, rng, (*plane, channels))
+    return Operator(op, (x,), **_slice(draw, channels), extra={"unpadded": draw(st.booleans())})
 
 
 @st.composite

@@ -14,7 +14,7 @@ from shufflec.ir import reference
 from shufflec.ir.graph import Graph, Op, TensorSpec
 from shufflec.kernels.kernel import ARENA_SLACK, Kernel, Packed, Workload
 from shufflec.kernels.portable import families as portable
-from shufflec.kernels.select import FAMILIES
+from shufflec.kernels.select import FAMILIES, is_hand_shaped
 
 ALIGNED = 16  # offsets of buffers in the arena
 
@@ -36,9 +36,10 @@ class Case:
     floats: np.ndarray | None = None
 
     def kernels(self) -> list[tuple[object, tuple]]:
-        """(family, tiling) of every kernel that may compute this; plain loops, which take anything, come last."""
+        """(family, tiling) of every kernel that may compute this; plain loops, where they may, come last."""
         accepting = [family for family in FAMILIES[self.workload.isa] if family.accepts(self.workload)]
-        return [(f, tiling) for f in accepting for tiling in f.tilings(self.workload)] + [(None, ())]
+        plain = [] if {"fill"} & dict(self.workload.params).keys() else [(None, ())]
+        return [(f, tiling) for f in accepting for tiling in f.tilings(self.workload)] + plain
 
     def build(self, choice: int) -> Kernel:
         """The kernel number `choice` of `kernels`, counted round and round."""
@@ -71,7 +72,11 @@ def case_of(operator: Operator, isa: str) -> Case:
     if "out_row" in params:
         workload = Workload.of(workload.kind, isa, **{**params, "out_row": row})
     if op.kind in workloads.WINDOWED:
-        inputs = (_padded(op, inputs[0]), *inputs[1:])
+        unpadded = workloads.unpadded(workload, op)
+        if operator.extra.get("unpadded") and is_hand_shaped(unpadded):
+            workload = unpadded
+        else:
+            inputs = (_padded(op, inputs[0]), *inputs[1:])
     if op.kind == "dense":
         expected = expected.view(np.int8)
         pitch = expected.shape[2]
@@ -185,12 +190,9 @@ def wrong(core: GuardedCore, case: Case, kernel: Kernel, last: str, seed: int) -
     """Runs a kernel on all tiles at once with buffers at the front of a page, then in pieces with them at the end."""
     rng = np.random.default_rng(seed)
     library = core.load(kernel)
-    try:
-        for at_front in (True, False):
-            arena = Arena(case, kernel, "scratch" if at_front else last, rng)
-            ranges = ((0, kernel.tiles),) if at_front else pieces(kernel.tiles, rng)
-            if found := arena.wrong(core.run(library, arena.call(ranges, at_front))):
-                return f"tiles {ranges}, {last} last: {found}" if not at_front else found
-    finally:
-        library.unlink()
+    for at_front in (True, False):
+        arena = Arena(case, kernel, "scratch" if at_front else last, rng)
+        ranges = ((0, kernel.tiles),) if at_front else pieces(kernel.tiles, rng)
+        if found := arena.wrong(core.run(library, arena.call(ranges, at_front))):
+            return f"tiles {ranges}, {last} last: {found}" if not at_front else found
     return ""
