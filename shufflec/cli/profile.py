@@ -58,6 +58,9 @@ def profile_command(
     if output is not None and output.exists() and not output.is_dir():
         raise OptionError("--output", output, "is a file, expected a folder")
 
+    from shufflec.cli.light_tvm import import_tvm_without_torch
+
+    import_tvm_without_torch()
     from shufflec.backends.bundle import latest_bundle, open_bundle
     from shufflec.cli.profile_firmware import firmware_profile
     from shufflec.files import write_atomic

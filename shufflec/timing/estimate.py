@@ -42,7 +42,5 @@ class Estimate:
 def estimate_from_dict(values: dict[str, Any]) -> Estimate:
     """The estimate that a virtual board's server reports as JSON. Raises TypeError for other fields than Estimate's."""
     values = dict(values)
-    waits = values.pop("waits", None)
-    if not isinstance(waits, dict):
-        raise TypeError("an estimate without waits")
-    return Estimate(**values, waits=Waits(**waits))
+    waits = Waits(**values.pop("waits", None))
+    return Estimate(**values, waits=waits)
