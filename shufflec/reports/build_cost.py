@@ -176,14 +176,18 @@ def _device(target: Target, profile: Profile) -> str:
 
 def _method(target: Target, profile: Profile) -> str:
     if profile.whole.estimate is not None:
-        threads = "" if profile.threads == 1 else "; of several threads the busiest counts, and their waiting varies"
+        threads = (
+            ""
+            if profile.threads == 1
+            else "; of several threads the busiest one's core counts, and the memory serves all"
+        )
         return (
             f"core and cache models of the {target.title} ({target.core} at {target.clock_hz / 1e9:g} GHz), over the "
             f"code that ran in an emulator{threads}; TLB, other programs and heat are not modelled; "
             "the call itself is taken off"
         )
     if profile.kind == "simulated":
-        threads = "" if profile.threads == 1 else f" in all {profile.threads} threads, with their waiting, which varies"
+        threads = "" if profile.threads == 1 else f" in all {profile.threads} threads"
         return (
             f"instructions counted in an emulated {target.core}{threads}; no time, no roofline and no floor, as there "
             f"is no time model of {target.name}; the call itself is taken off"

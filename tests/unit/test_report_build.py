@@ -104,7 +104,7 @@ def test_a_profile_without_a_time_model_has_instructions_only():
     assert "varies" not in report.cost.method
     assert report.verification.inputs == 4
     several = bundle_report(bundle(), replace(SIMULATED, threads=4))
-    assert "4 threads, with their waiting, which varies" in several.cost.method
+    assert "counted in an emulated cortex-a72 in all 4 threads;" in several.cost.method
 
 
 WAITS = Waits(dispatch=2_000_000.125, latency=400_000.0, simd_port=600_000.0)
@@ -132,7 +132,7 @@ def test_an_estimated_profile():
     assert report.layers[1].macs_per_second == 0
     several = bundle_report(bundle(), replace(ESTIMATED, threads=4))
     assert several.cost.uncertainty_percent == 25
-    assert "the busiest counts, and their waiting varies" in several.cost.method
+    assert "the busiest one's core counts, and the memory serves all" in several.cost.method
     unknown = bundle_report(bundle(target=load_target("aarch64")), ESTIMATED)
     assert unknown.cost.uncertainty_percent is None
 
