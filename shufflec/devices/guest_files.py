@@ -11,8 +11,21 @@ from pathlib import Path
 from shufflec.errors import OptionError
 from shufflec.targets.target import Cache, Target
 
-# MIDR_EL1 part numbers and revisions: the TRM of each core, "Main ID Register".
-_PARTS = {"cortex-a53": (0xD03, 4), "cortex-a72": (0xD08, 3), "cortex-a76": (0xD0B, 1)}
+# MIDR_EL1 part numbers and revisions: the TRM of each core, "Main ID Register" (those of Arm's are also listed in
+# Linux, arch/arm64/include/asm/cputype.h). Cores without a model (timing/cores) only have their instructions counted.
+_PARTS = {
+    "cortex-a35": (0xD04, 0),
+    "cortex-a53": (0xD03, 4),
+    "cortex-a55": (0xD05, 0),
+    "cortex-a57": (0xD07, 3),
+    "cortex-a72": (0xD08, 3),
+    "cortex-a73": (0xD09, 2),
+    "cortex-a75": (0xD0A, 1),
+    "cortex-a76": (0xD0B, 1),
+    "cortex-a77": (0xD0D, 0),
+    "cortex-a78": (0xD41, 0),
+    "neoverse-n1": (0xD0C, 1),
+}
 # Caches that this machine may have and the board does not: a guest that looks for them finds empty files.
 _CACHE_INDICES = 8
 _BASE_FEATURES = "fp asimd evtstrm crc32 cpuid"

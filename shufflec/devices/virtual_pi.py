@@ -10,15 +10,17 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from shufflec.devices import board_clock, process_state
 from shufflec.devices.build import SERVER, NativePrograms, native_programs
-from shufflec.devices.emulator import Emulator, find_emulator
+from shufflec.devices.emulator import INSTALL, Emulator, find_emulator
 from shufflec.devices.guest_files import make_root
 from shufflec.devices.process_state import RunningServer
 from shufflec.errors import DeviceError, OptionError
 from shufflec.targets.target import Target
+from shufflec.timing.cores.core import core_names
 
 KIND = "virtual-pi"
 HOST = "127.0.0.1"
@@ -36,7 +38,7 @@ def start(
     port: 0 takes any free one. threads: of TVM's parallel loops on the board, 1 to target.cores. say: told before
     anything that takes time (the first use fetches and builds the server).
     The server outlives this process; end it with `process_state.stop`. Its time is estimated by a clock process beside
-    it when the target has a time model, else each instruction counts at its class's cycles.
+    it when the target has a time model and its core has one, else each instruction counts at its class's cycles.
     Raises OptionError, ToolMissingError (no qemu, no arm64 libraries), or DeviceError when it does not start.
     """
     if target.family != "linux" or not target.qemu_cpu:
@@ -50,6 +52,9 @@ def start(
         raise OptionError("--threads", threads, f"expected 1 to {most}, the cores of {target.name}")
     if not 0 <= port <= 65535:
         raise OptionError("--port", port, "expected 0 (any free port) to 65535")
+    if target.time and target.core not in core_names():
+        say(f"There is no model of the {target.core}: its instructions are counted, its time is not estimated.")
+        target = replace(target, time=None)
     emulator = find_emulator()
     programs = native_programs(emulator, say)
     folder = process_state.new_folder(target.name)
@@ -139,9 +144,21 @@ def _wait_until_listening(process: subprocess.Popen, log: Path, target: Target, 
             return int(found[1])
         if ended:
             said = process_state.last_line(log)
-            hint = f"port {port} is in use: choose another with --port" if "Address already in use" in said else ""
-            raise DeviceError(f"the virtual {target.name} did not start: {said}", hint)
+            raise DeviceError(f"the virtual {target.name} did not start: {said}", _start_hint(said, port))
         time.sleep(0.02)
     raise DeviceError(
         f"the virtual {target.name} did not listen within {START_TIMEOUT_S:g} s: {process_state.last_line(log)}"
     )
+
+
+def _start_hint(said: str, port: int) -> str:
+    """What to do about the last line of a server that did not start."""
+    if "Address already in use" in said:
+        return f"port {port} is in use: choose another with --port"
+    if "API version" in said or "plugin interface version" in said:
+        return f"this QEMU's plugins are of another kind than the counter's; versions 4.2 to 10 fit: {INSTALL}"
+    if "unknown option 'plugin'" in said:
+        return f"this QEMU was built without plugins; one with them: {INSTALL}"
+    if "Could not load plugin" in said:
+        return "the counter is damaged: delete the folder that is named, and it is built again"
+    return ""
