@@ -66,7 +66,7 @@ class Pair:
     @property
     def comparable(self) -> bool:
         """Whether both have times: a board without a time model only counts instructions."""
-        return "simulated" not in (self.a.kind, self.b.kind)
+        return "counted" not in (self.a.kind, self.b.kind)
 
     @property
     def measured(self) -> bool:

@@ -71,7 +71,7 @@ def profile_sides(
                 done.append(profile_bundle(bundle, session, checked, REPEATS, shown))
     names = letters(len(bundles))
     return [
-        make_side(letter, bundle, tuple(done), board_of(bundle.target, device.address))
+        make_side(letter, bundle, tuple(done), device.address)
         for letter, bundle, done in zip(names, bundles, rounds, strict=True)
     ]
 
@@ -90,15 +90,16 @@ def board_of(target: Target, address: str | None) -> str:
     return f"virtual {target.core} {target.clock_hz} {sorted(target.caches.items())} {target.time}"
 
 
-def make_side(letter: str, bundle: Bundle, rounds: tuple[Profile, ...], board: str) -> Side:
-    """A side from a bundle and its profiles."""
-    contents = bundle.manifest.contents
+def make_side(letter: str, bundle: Bundle, rounds: tuple[Profile, ...], address: str | None) -> Side:
+    """A side from a bundle and its profiles. address: of the device, None for one that was started for it; a virtual
+    board says itself which board it is."""
+    contents, known = bundle.manifest.contents, rounds[0].board
     return Side(
         letter=letter,
         label=bundle.name,
         path=str(bundle.path),
-        target=bundle.target,
-        board=board,
+        target=known or bundle.target,
+        board=board_of(bundle.target, address) if known is None else board_of(known, None),
         input_size=contents.input_shape[2:],
         macs=contents.macs,
         library_sha256=contents.files[contents.library].sha256,

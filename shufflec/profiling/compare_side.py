@@ -11,7 +11,7 @@ from shufflec.profiling.profile import Figure, Profile
 from shufflec.profiling.uncertainty import time_percent
 from shufflec.targets.target import Target
 
-Kind = Literal["measured", "estimated", "simulated"]
+Kind = Literal["measured", "estimated", "counted"]
 Key = tuple[str, str, int]  # name and kind of a layer, and how many like it came before
 
 
@@ -39,8 +39,8 @@ class Side:
     @property
     def kind(self) -> Kind:
         if self.profile.whole.estimate is not None:
-            return "estimated" if self.target.time is not None else "simulated"
-        return "simulated" if self.profile.kind == "simulated" else "measured"
+            return "estimated" if self.target.time is not None else "counted"
+        return "counted" if self.profile.kind == "simulated" else "measured"
 
     @property
     def uncertainty_percent(self) -> float | None:

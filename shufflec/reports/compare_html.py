@@ -61,7 +61,7 @@ def _verdicts(comparison: Comparison) -> Markup:
 
 def bars(comparison: Comparison) -> Markup:
     """A group of bars for each layer, one a side: time, or instructions where a side has no times."""
-    timed = all(side.kind != "simulated" for side in comparison.sides)
+    timed = all(side.kind != "counted" for side in comparison.sides)
     weights = [_weights(comparison, row, timed) for row in comparison.rows]
     widest = max((weight for row in weights for weight in row if weight), default=0.0) or 1.0
     room = WIDTH - _NAME_WIDTH - _VALUE_WIDTH
@@ -99,7 +99,7 @@ def _table(comparison: Comparison) -> Markup:
     rows = [element("tr", *[element("td", cell) for cell in _cells(comparison, row)]) for row in comparison.rows]
     total = ["whole network", ""]
     for side in comparison.sides:
-        time = "-" if side.kind == "simulated" else wording.milliseconds(side.milliseconds())
+        time = "-" if side.kind == "counted" else wording.milliseconds(side.milliseconds())
         total += [wording.count(side.instructions()), time]
     for change in comparison.changes:
         total += [change_words(change), change.verdict]
@@ -115,7 +115,7 @@ def _cells(comparison: Comparison, row: Row) -> list[str]:
     cells = [row.name, row.kind]
     for side, index in zip(comparison.sides, row.indices, strict=True):
         known = index is not None
-        timed = known and side.kind != "simulated"
+        timed = known and side.kind != "counted"
         cells.append(wording.count(side.instructions(index)) if known else "-")
         cells.append(wording.milliseconds(side.milliseconds(index)) if timed else "-")
     for i, change in enumerate(row.changes):

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from shufflec.backends.bundle import REPORT_JSON, Bundle
 from shufflec.errors import InputFileError
-from shufflec.profiling.compare_run import board_of, letters, make_side
+from shufflec.profiling.compare_run import letters, make_side
 from shufflec.profiling.compare_side import Side
 from shufflec.profiling.profile import Figure, Profile
 from shufflec.reports.schema import Cost, Estimate, Layer, Report, read_report
@@ -28,9 +28,12 @@ def _side(letter: str, bundle: Bundle) -> Side:
         raise InputFileError(path, "holds no profile", f"{_HINT} {bundle.path}")
     if not _of_this_code(report, bundle):
         raise InputFileError(path, "is not of this bundle's code", f"{_HINT} {bundle.path}")
-    bundle = bundle.with_target(replace(bundle.target, clock_hz=report.target.clock_hz))
+    board = report.cost.board
+    if (board.name, board.core) != (bundle.target.name, bundle.target.core):
+        raise InputFileError(path, f"holds a profile of another board, {board.title}", f"{_HINT} {bundle.path}")
+    bundle = bundle.with_target(replace(bundle.target, clock_hz=board.clock_hz))
     address = report.cost.device if report.cost.kind == "measured" else None
-    return make_side(letter, bundle, (_profile(report, report.cost),), board_of(bundle.target, address))
+    return make_side(letter, bundle, (_profile(report, report.cost),), address)
 
 
 def _of_this_code(report: Report, bundle: Bundle) -> bool:

@@ -37,13 +37,13 @@ def layer_table(comparison: Comparison) -> Table:
     table.add_column("layer", footer="whole network", no_wrap=True)
     table.add_column("kind", no_wrap=True)
     counted = any(side.instructions() is not None for side in comparison.sides)
-    timed = any(side.kind != "simulated" for side in comparison.sides)
+    timed = any(side.kind != "counted" for side in comparison.sides)
     for side in comparison.sides:
         if counted:
             footer = wording.count(side.instructions())
             table.add_column(f"{side.letter} instructions", footer=footer, justify="right", no_wrap=True)
         if timed:
-            footer = "-" if side.kind == "simulated" else wording.milliseconds(side.milliseconds())
+            footer = "-" if side.kind == "counted" else wording.milliseconds(side.milliseconds())
             table.add_column(f"{side.letter} {side.kind}", footer=footer, justify="right", no_wrap=True)
     for side, change in zip(comparison.sides[1:], comparison.changes, strict=True):
         table.add_column(f"{side.letter} to A", footer=change_words(change), justify="right", no_wrap=True)
@@ -59,7 +59,7 @@ def _cells(comparison: Comparison, row: Row, counted: bool, timed: bool) -> list
         if counted:
             cells.append(Text("-" if index is None else wording.count(side.instructions(index))))
         if timed:
-            known = index is not None and side.kind != "simulated"
+            known = index is not None and side.kind != "counted"
             cells.append(Text(wording.milliseconds(side.milliseconds(index)) if known else "-"))
     for i, change in enumerate(row.changes):
         verdict = row_verdict(comparison, row, i)

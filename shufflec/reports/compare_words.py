@@ -65,7 +65,7 @@ def side_line(side: Side) -> str:
     cost = f"{side.kind} {time}"
     if side.uncertainty_percent is not None:
         cost += f" (+-{side.uncertainty_percent:g} %)"
-    elif side.kind == "simulated":
+    elif side.kind == "counted":
         cost = "no time model"
     count = side.instructions()
     instructions = f", {wording.short_count(count)} instructions" if count is not None else ""
@@ -131,7 +131,7 @@ def _side_json(side: Side) -> dict[str, object]:
         "input": list(side.input_size),
         "macs": side.macs,
         "kind": side.kind,
-        "milliseconds": None if side.kind == "simulated" else side.milliseconds(),
+        "milliseconds": None if side.kind == "counted" else side.milliseconds(),
         "uncertainty_percent": side.uncertainty_percent,
         "instructions": side.instructions(),
     }
@@ -153,7 +153,7 @@ def _row_json(comparison: Comparison, row: Row) -> dict[str, object]:
         if index is None
         else {
             "instructions": side.instructions(index),
-            "milliseconds": None if side.kind == "simulated" else side.milliseconds(index),
+            "milliseconds": None if side.kind == "counted" else side.milliseconds(index),
         }
         for side, index in zip(comparison.sides, row.indices, strict=True)
     ]
