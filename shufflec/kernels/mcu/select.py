@@ -6,10 +6,14 @@ from collections.abc import Callable
 from types import ModuleType
 
 from shufflec.kernels.kernel import Kernel, Workload
-from shufflec.kernels.mcu import loops_conv, loops_move, loops_window
+from shufflec.kernels.mcu import dsp_depthwise, dsp_pointwise, dsp_pool, dsp_stem, loops_conv, loops_move, loops_window
 
 #: Families by ISA, the preferred first: modules with accepts(workload) and build(workload).
-FAMILIES: dict[str, tuple[ModuleType, ...]] = {"portable": (), "dsp": (), "mve": ()}
+FAMILIES: dict[str, tuple[ModuleType, ...]] = {
+    "portable": (),
+    "dsp": (dsp_pointwise, dsp_stem, dsp_depthwise, dsp_pool),
+    "mve": (),
+}
 
 LOOPS: dict[str, Callable[[Workload], Kernel]] = {
     "conv2d": loops_conv.conv2d,
