@@ -1,7 +1,7 @@
 """From the integer graph to a program: which kernel calls, over which buffers.
 
-- A windowed operator with padding gets a `pad` step in front; the first convolution's border is written by
-  `quantize` itself.
+- A windowed operator with padding makes its border itself where its kernel can, else it gets a `pad` step in front;
+  the first convolution's border is written by `quantize`.
 - A concat is one buffer that its producers write slices of; only a producer whose tensor someone else reads as well
   is followed by a copy.
 - A layer's buffers all stay live for the whole layer, so that a layer can be repeated with the same result.
@@ -16,6 +16,7 @@ from shufflec.backends import workloads
 from shufflec.backends.program import Buffer, Layer, Program, Step, View
 from shufflec.ir.graph import Graph, Op
 from shufflec.kernels.kernel import ALIGNMENT, Kernel, Packed, Workload
+from shufflec.kernels.select import is_hand_shaped
 
 #: Kinds whose kernels can write a channel slice of a wider buffer.
 WRITES_SLICES = (
@@ -126,7 +127,7 @@ class _Builder:
         scratch = None
         if kernel.scratch_bytes:
             scratch = f"{name}.scratch"
-            self._sizes[scratch] = -(-kernel.scratch_bytes // ALIGNMENT) * ALIGNMENT * MAX_TASKS
+            self._sizes[scratch] = -(-kernel.scratch_bytes // ALIGNMENT) * ALIGNMENT * min(MAX_TASKS, kernel.tiles)
         packed = kernel.pack(constants) if constants else Packed()
         return Step(name, kernel, packed, inputs, output, scratch)
 
@@ -173,15 +174,18 @@ class _Builder:
     def _plain(self, op: Op) -> tuple[list[Step], View]:
         steps = []
         inputs = [self._views[name] for name in op.inputs]
-        if op.kind in workloads.WINDOWED and any(workloads.window(op)[2]):
-            source = inputs[0]
-            if source.tensor in self._bordered:
-                inputs[0] = self._bordered[source.tensor]
-            else:
-                inputs[0] = self._dense(f"{op.name}.padded", workloads.padded_shape(op, source.shape))
-                workload = workloads.pad_workload(self.isa, op, source.shape)
-                steps.append(self._step(f"{op.name}.pad", workload, op.constants, (source,), inputs[0]))
         output = self._place(op.output)
         workload = workloads.op_workload(self.isa, self.graph, op, output.pitch)
+        if op.kind in workloads.WINDOWED and any(workloads.window(op)[2]):
+            source = inputs[0]
+            unpadded = workloads.unpadded(workload, op)
+            if source.tensor in self._bordered:
+                inputs[0] = self._bordered[source.tensor]
+            elif is_hand_shaped(unpadded):
+                workload = unpadded
+            else:
+                inputs[0] = self._dense(f"{op.name}.padded", workloads.padded_shape(op, source.shape))
+                pad = workloads.pad_workload(self.isa, op, source.shape)
+                steps.append(self._step(f"{op.name}.pad", pad, op.constants, (source,), inputs[0]))
         steps.append(self._step(op.name, workload, op.constants, tuple(inputs), output))
         return steps, output

@@ -78,6 +78,14 @@ def op_workload(isa: str, graph: Graph, op: Op, out_pitch: int) -> Workload:
     return Workload.of(op.kind, isa, **params)
 
 
+def unpadded(workload: Workload, op: Op) -> Workload:
+    """A windowed operator's workload for a kernel that makes its border itself and reads the plain input."""
+    params = dict(workload.params)
+    top, left, bottom, right = pad = window(op)[2]
+    params |= {"in_height": params["in_height"] - top - bottom, "in_width": params["in_width"] - left - right}
+    return Workload.of(workload.kind, workload.isa, **params, pad=pad, fill=pad_fill(op))
+
+
 def _requant(op: Op) -> dict:
     params = {name: op.attrs[name] for name in REQUANT}
     return params | {"pre_shift": True} if "pre_shift" in op.constants else params

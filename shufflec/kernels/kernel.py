@@ -13,11 +13,11 @@ allowed (the arena ends with that slack, as do the packed weights); writing ther
 `quantize` and `dequantize` are the boundary: `weights` is the float32 input, or `accumulators` the float32 output,
 cast to the pointer's type.
 
-Layouts: an input is dense NHWC (height, width, channels); for windowed operators (anything with padding) it is
-already padded by a `pad` step, so kernels never look at borders. Output pixel (y, x) channel c is at
-out + (y * out_row + x) * out_pitch + c: out_pitch is the channel count of the buffer (larger than the channels
-written for a slice of a concat), out_row the pixels of a buffer row (larger than the width if the consumer wants
-its input padded).
+Layouts: an input is dense NHWC (height, width, channels); for windowed operators it is already padded, by a `pad` step
+or by whoever wrote it, unless the workload says `pad` and `fill`: then the kernel makes the border itself. Output
+pixel (y, x) channel c is at out + (y * out_row + x) * out_pitch + c: out_pitch is the channel count of the buffer
+(larger than the channels written for a slice of a concat), out_row the pixels of a buffer row (larger than the width
+if the consumer wants its input padded).
 """
 
 from __future__ import annotations

@@ -42,6 +42,11 @@ def families(workload: Workload) -> list[ModuleType]:
     return [family for family in FAMILIES[workload.isa] if family.accepts(workload)]
 
 
+def is_hand_shaped(workload: Workload) -> bool:
+    """Whether a family of kernels takes a workload, which plain loops might not (`pad`, `in_place`)."""
+    return workload.isa in FAMILIES and bool(families(workload))
+
+
 def select(workload: Workload, records: Records | None = None) -> Kernel:
     """The kernel of a workload; with the tiling of its record where one of `records` fits."""
     return Selection(records)(workload)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from integer_graphs import GraphBuilder, tiny_shufflenet
 
 from shufflec.backends.layout import MAX_TASKS, lay_out, slices_of_concats
@@ -9,8 +10,8 @@ from shufflec.backends.planner import plan
 from shufflec.kernels.kernel import Kernel, Packed, Workload
 
 
-def no_code(workload: Workload, scratch: int = 0) -> Kernel:
-    return Kernel(workload, (), "none", None, 1, scratch, lambda constants: Packed())
+def no_code(workload: Workload, scratch: int = 0, tiles: int = 1) -> Kernel:
+    return Kernel(workload, (), "none", None, tiles, scratch, lambda constants: Packed())
 
 
 def finish(b: GraphBuilder, x: str):
@@ -50,6 +51,20 @@ def test_pad_carries_one_value_or_one_a_channel():
     assert pads == [3, None, -128]
 
 
+def test_hand_shaped_kernels_make_their_border_themselves():
+    b = GraphBuilder(0, 10, 12)
+    x = b.conv2d(b.quantize(), 8)
+    x = b.depthwise(b.depthwise(x, per_channel=False), per_channel=True)
+    program = lay_out(finish(b, b.max_pool(x)), "neon", no_code)
+    assert "pad" not in [step.kernel.workload.kind for step in program.steps]
+    windowed = [s for s in program.steps if s.kernel.workload.kind in ("depthwise_conv2d", "max_pool2d")]
+    assert [s.kernel.workload["fill"] for s in windowed] == [3, None, -128]
+    for step in windowed:
+        workload = step.kernel.workload
+        assert step.inputs[0].shape == (workload["in_height"], workload["in_width"], 8)
+        assert any(workload["pad"])
+
+
 def test_concat_is_written_in_place():
     b = GraphBuilder(0, 8, 8)
     x = b.conv2d(b.quantize(), 8)
@@ -83,14 +98,15 @@ def test_concat_of_a_concat():
     assert kinds(program)[-4:] == [["copy"], ["global_avg_pool"], ["dense"], ["dequantize"]]
 
 
-def test_every_thread_has_its_scratch():
+@pytest.mark.parametrize(("tiles", "threads"), [(3, 3), (100, MAX_TASKS)])
+def test_every_thread_has_its_scratch(tiles, threads):
     graph = tiny_shufflenet(0)
-    program = lay_out(graph, "neon", lambda workload: no_code(workload, 100))
+    program = lay_out(graph, "neon", lambda workload: no_code(workload, 100, tiles))
     memory = plan(program.buffers.values())
     for index, layer in enumerate(program.layers):
         live = {p.buffer.name for p in memory.live(index)}
         for step in layer.steps:
-            assert program.buffers[step.scratch].nbytes == 128 * MAX_TASKS
+            assert program.buffers[step.scratch].nbytes == 128 * threads
             assert step.scratch in live
 
 

@@ -1,4 +1,4 @@
-"""Depthwise convolution on a padded input, window 3x3 or any other, 16 channels along the lanes.
+"""Depthwise convolution, window 3x3 or any other, 16 channels along the lanes.
 
 Products of two taps are summed in int16 (SMULL, SMLAL; safe unless weights are -128), the sums are widened to int32
 (SADDL, SADDW) and requantized like any convolution: about 3 instructions an output.
@@ -8,15 +8,17 @@ Register budget for 3x3: 9 weights, 4 of requantization, 9 taps and 3 of the nex
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from shufflec.kernels.a64.emitter import Emitter, Pointer, Value
 from shufflec.kernels.a64.requantize import Rule
 from shufflec.kernels.a64.scheduling import MODELS, SCHEDULE, models
-from shufflec.kernels.a64.windows import Taps, Windows, best_columns, halves
+from shufflec.kernels.a64.windows import Windows, best_columns, halves
 from shufflec.kernels.kernel import Kernel, Packed, Workload
 
-NAME = "a64-depthwise-1"
+NAME = "a64-depthwise-2"
 MAX_TAPS = 9  # weights that stay in registers
 MAX_COLUMNS = 8
 
@@ -53,14 +55,14 @@ def build(workload: Workload, tiling: Tiling) -> Kernel:
 
     e = Emitter()
     with geometry.each_strip(e) as (tile, number, channel):
-        packed = e.at(e.weights, number * (taps_count * strip))
+        packed = e.at(e.weights, number * (taps_count * strip) + geometry.plane.fill_bytes)
         weights = [e.load(packed, i * strip, f"int8x{strip}") for i in range(taps_count)]
         requant = e.at(e.requant, number * requant_stride)
         multipliers = [e.load(requant, i, "int16x8") for i in range(0, strip, 8)]
         biases = [e.load(requant, strip + i, "int16x8") for i in range(0, strip, 8)]
         start = e.at(e.accumulators, number * strip) if biased else None
 
-        def body(taps: Taps, output, row: Value, column: Value) -> None:
+        def body(taps: Callable[[int, int], Value], output: Pointer, row: Value, column: Value) -> None:
             for q in range(geometry.columns):
                 window = [taps(i, q * geometry.stride[1] + j) for i, j in order]
                 results = []
@@ -90,12 +92,13 @@ def build(workload: Workload, tiling: Tiling) -> Kernel:
             parts.append(constants["pre_shift"][index].astype(np.int32).view(np.int16))
         accumulators = constants["accumulator_bias"][index] if biased else np.zeros(0)
         return Packed(
-            np.ascontiguousarray(planes, np.int8).reshape(-1),
+            np.concatenate([geometry.plane.pack_fill(constants), planes.astype(np.int8).reshape(-1)]),
             np.concatenate(parts, axis=1).reshape(-1),
             accumulators.astype(np.int32).reshape(-1),
         )
 
-    return Kernel(workload, tiling, NAME, e.function(), geometry.tiles, 0, pack, MODELS[chosen[SCHEDULE]])
+    mcpu = MODELS[chosen[SCHEDULE]]
+    return Kernel(workload, tiling, NAME, e.function(), geometry.tiles, geometry.scratch_bytes, pack, mcpu)
 
 
 def _own_shifts(e: Emitter, rule: Rule, requant: Pointer, strip: int, half: int) -> tuple[Value, ...] | None:

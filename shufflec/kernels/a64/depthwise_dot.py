@@ -11,6 +11,7 @@ lower one, so at stride 1 both rows share the zips; at stride 2 they share the m
 multiply pipe of a Cortex-A76. Register budget: 12 weights, 6 of zipped columns, 4 sums, a multiplier and a bias; 8 for
 the columns on their way.
 
+    a row of border pixels to scratch (borders.py)
     for tile (pairs of output rows)                              <- threads
       for strip of 8 channels                                    weights stay in registers
         for pair, for step of `columns` outputs
@@ -20,6 +21,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from shufflec.kernels.a64.borders import Input, Plane
 from shufflec.kernels.a64.emitter import Emitter, Pointer, Value
 from shufflec.kernels.a64.geometry import tile_count, tile_start
 from shufflec.kernels.a64.requantize import Rule
@@ -27,7 +29,7 @@ from shufflec.kernels.a64.scheduling import MODELS, SCHEDULE, models
 from shufflec.kernels.a64.windows import best_columns
 from shufflec.kernels.kernel import Kernel, Packed, Workload
 
-NAME = "a64-depthwise-dot-1"
+NAME = "a64-depthwise-dot-2"
 STRIP = 8
 PAIR = 2
 TAPS = 3
@@ -59,19 +61,24 @@ def tilings(workload: Workload) -> list[Tiling]:
 def build(workload: Workload, tiling: Tiling) -> Kernel:
     """The kernel of a workload with one of `tilings`."""
     chosen = dict(tiling)
-    channels, in_width = workload["channels"], workload["in_width"]
+    plane = Plane.of(workload)
+    channels, fill_bytes = plane.channels, plane.fill_bytes
     height, width, stride = workload["height"], workload["width"], workload["stride"][0]
     pitch, row = workload["out_pitch"], workload["out_row"]
     rule, columns = Rule.of(workload), min(chosen["columns"], workload["width"])
     strips, pairs = tile_count(channels, STRIP), tile_count(height, PAIR)
-    tile_pairs = _pairs_of_a_tile(pairs, stride * in_width * channels)
+    tile_pairs = _pairs_of_a_tile(pairs, stride * plane.width * channels)
     rows, quads = ROWS[stride], QUADS[stride]
     planes = STRIP * 4 * TAPS  # bytes of the weights of one output row and strip
 
+    last = height - PAIR, width - columns
+    input_rows, input_columns = 1 + max(map(max, quads)), (columns - 1) * stride + TAPS
+
     e = Emitter()
+    plane.write_border(e, input_columns)
     with e.tiles() as tile, e.loop(strips) as strip:
         channel = tile_start(e, strip, STRIP, channels)
-        packed = e.at(e.weights, strip * (PAIR * planes))
+        packed = e.at(e.weights, strip * (PAIR * planes) + fill_bytes)
         loaded = list(e.load_pairs(packed, 0, 16, PAIR * planes // 16, "int8x16"))
         weights = [loaded[: planes // 16], loaded[planes // 16 :]]
         requant = e.at(e.requant, strip * rule.pair_stride)
@@ -81,12 +88,10 @@ def build(workload: Workload, tiling: Tiling) -> Kernel:
         with e.loop(tile_pairs) as number, e.loop(tile_count(width, columns)) as step:
             line = tile_start(e, first_pair + number, PAIR, height)
             column = tile_start(e, step, columns, width)
-            source = e.in0 + (line * in_width + column) * (stride * channels) + channel
-            base = e.at(e.arena, source)
-            lines = [e.at(base, i * in_width * channels) for i in range(1 + max(map(max, quads)))]
+            source = Input(e, plane, line, column, channel, input_rows, last)
             output = e.at(e.arena, e.out + (line * row + column) * pitch + channel)
             outputs = [output, e.at(output, row * pitch)]
-            zipped = _ZippedColumns(e, lines, channels, quads)
+            zipped = _ZippedColumns(e, source, quads)
             for q in range(columns):
                 window = [zipped(q * stride + j) for j in range(TAPS)]
                 sums = []
@@ -116,13 +121,13 @@ def build(workload: Workload, tiling: Tiling) -> Kernel:
             parts.append(constants["pre_shift"][index].astype(np.int32).view(np.int16))
         bias = constants["accumulator_bias"][index].astype(np.int32)
         return Packed(
-            np.ascontiguousarray(weight, np.int8).reshape(-1),
+            np.concatenate([plane.pack_fill(constants), weight.astype(np.int8).reshape(-1)]),
             np.concatenate(parts, axis=1).reshape(-1),
             np.concatenate([bias, bias], axis=1).reshape(-1),
         )
 
-    tiles = tile_count(pairs, tile_pairs)
-    return Kernel(workload, tiling, NAME, e.function(), tiles, 0, pack, MODELS[chosen[SCHEDULE]])
+    tiles, scratch_bytes = tile_count(pairs, tile_pairs), plane.border_bytes(input_columns)
+    return Kernel(workload, tiling, NAME, e.function(), tiles, scratch_bytes, pack, MODELS[chosen[SCHEDULE]])
 
 
 def _pairs_of_a_tile(pairs: int, row_bytes: int) -> int:
@@ -134,14 +139,15 @@ def _pairs_of_a_tile(pairs: int, row_bytes: int) -> int:
 class _ZippedColumns:
     """Columns of the input as two registers of four channels x four rows for each quad, each zipped once."""
 
-    def __init__(self, e: Emitter, lines: list[Pointer], channels: int, quads: tuple):
-        self.e, self.lines, self.channels, self.quads = e, lines, channels, quads
+    def __init__(self, e: Emitter, source: Input, quads: tuple):
+        self.e, self.source, self.quads = e, source, quads
+        self.rows = 1 + max(map(max, quads))
         self.done: dict[int, list[list[Value]]] = {}
 
     def __call__(self, column: int) -> list[list[Value]]:
         if column not in self.done:
             e = self.e
-            values = [e.load(line, column * self.channels, "int8x8") for line in self.lines]
+            values = [self.source(i, column, "int8x8") for i in range(self.rows)]
             lanes = [lane for i in range(STRIP) for lane in (i, i + STRIP)]
             pairs: dict[tuple[int, int], Value] = {}
             for a, b, c, d in self.quads:

@@ -1,4 +1,4 @@
-"""Maximum and average over windows of a padded input, 16 channels along the lanes.
+"""Maximum and average over windows, 16 channels along the lanes.
 
 Both reduce each input column once and share it between the windows that see it. The average keeps int16 sums (at
 most 16 taps), then follows the rule of ir/numerics.py: SHL 3, SQRDMULH, SQADD, SQRSHRN.
@@ -11,13 +11,13 @@ from collections.abc import Callable
 import numpy as np
 from tvm import tirx
 
-from shufflec.kernels.a64.emitter import Emitter, Value
+from shufflec.kernels.a64.emitter import Emitter, Pointer, Value
 from shufflec.kernels.a64.requantize import Rule
 from shufflec.kernels.a64.scheduling import MODELS, SCHEDULE, models
-from shufflec.kernels.a64.windows import Taps, Windows, best_columns, halves
+from shufflec.kernels.a64.windows import Windows, best_columns, halves
 from shufflec.kernels.kernel import Kernel, Packed, Workload
 
-NAME = "a64-pooling-1"
+NAME = "a64-pooling-2"
 MAX_ROWS = 8
 MAX_COLUMNS = 8
 
@@ -51,7 +51,8 @@ def build(workload: Workload, tiling: Tiling) -> Kernel:
             return Packed()
         return Packed(requant=np.ascontiguousarray(constants["multiplier"], np.int16).reshape(-1))
 
-    return Kernel(workload, tiling, NAME, e.function(), geometry.tiles, 0, pack, MODELS[chosen[SCHEDULE]])
+    mcpu = MODELS[chosen[SCHEDULE]]
+    return Kernel(workload, tiling, NAME, e.function(), geometry.tiles, geometry.scratch_bytes, pack, mcpu)
 
 
 class _Columns:
@@ -76,7 +77,7 @@ def _maximum(e: Emitter, workload: Workload, geometry: Windows) -> Callable:
             values = [e.op("smax", dtype, values[0], values[1]), *values[2:]]
         return values[0]
 
-    def body(taps: Taps, output, row: Value, column: Value) -> None:
+    def body(taps: Callable[[int, int], Value], output: Pointer, row: Value, column: Value) -> None:
         columns = _Columns(lambda j: largest([taps(i, j) for i in range(kernel_h)]))
         for q in range(geometry.columns):
             value = largest([columns(q * geometry.stride[1] + j) for j in range(kernel_w)])
@@ -93,7 +94,7 @@ def _average(e: Emitter, workload: Workload, geometry: Windows) -> Callable:
     start = -kernel_h * kernel_w * workload["zero_point"]
     offset = workload["out_zero_point"] << workload["fraction"]
 
-    def body(taps: Taps, output, row: Value, column: Value) -> None:
+    def body(taps: Callable[[int, int], Value], output: Pointer, row: Value, column: Value) -> None:
         initial = e.splat(start, "int16x8") if start else None
         bias = e.splat(offset, "int16x8")
         multiplier = e.splat(uniform, "int16x8") if uniform else None

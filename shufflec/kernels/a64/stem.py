@@ -38,7 +38,7 @@ Tiling = tuple[tuple[str, int], ...]
 def accepts(workload: Workload) -> bool:
     """A dense window of at most four rows of 16 bytes, written in order without a residual."""
     params = dict(workload.params)
-    if workload.kind != "conv2d" or "in_height" not in params:
+    if workload.kind != "conv2d" or "in_height" not in params or "pad" in params:
         return False
     rows, columns = params["kernel"]
     fits = rows <= MAX_ROWS and columns * params["in_channels"] <= ROW and params["out_channels"] >= 4

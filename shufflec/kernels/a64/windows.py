@@ -1,5 +1,6 @@
-"""Windows over an already padded NHWC input: tiles of output rows, strips of channels, steps of output columns.
+"""Windows over an NHWC input (borders.py): tiles of output rows, strips of channels, steps of output columns.
 
+a row of border pixels to scratch, if the input is not padded
 for tile (lines of output rows)                              <- threads
   for strip of 16 (or 8) channels                            constants of the strip stay in registers
     for line of the tile
@@ -15,20 +16,21 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from shufflec.kernels.a64.emitter import Emitter, Pointer, Value
+from shufflec.kernels.a64.borders import Input, Plane
+from shufflec.kernels.a64.emitter import Emitter, Value
 from shufflec.kernels.a64.geometry import tile_count, tile_start
 from shufflec.kernels.kernel import Workload
 
 MIN_TILES = 4  # output rows are joined in a tile as long as this many tiles remain, for threads
 LANES = 16
+TILE_BYTES = 16 << 10  # of input: each strip of channels reads all lines of a tile again, from the first cache
 
 
 @dataclass(frozen=True)
 class Windows:
     """Geometry of a windowed operator. strip: channels at once, 16, or 8 for fewer than 16 channels."""
 
-    channels: int
-    in_width: int
+    plane: Plane
     height: int
     width: int
     kernel: tuple[int, int]
@@ -40,8 +42,7 @@ class Windows:
     @staticmethod
     def of(workload: Workload, columns: int) -> Windows:
         return Windows(
-            workload["channels"],
-            workload["in_width"],
+            Plane.of(workload),
             workload["height"],
             workload["width"],
             tuple(workload["kernel"]),
@@ -50,6 +51,19 @@ class Windows:
             workload["out_row"],
             min(columns, workload["width"]),
         )
+
+    @property
+    def channels(self) -> int:
+        return self.plane.channels
+
+    @property
+    def scratch_bytes(self) -> int:
+        return self.plane.border_bytes(self.step_columns)
+
+    @property
+    def step_columns(self) -> int:
+        """Input columns that a step sees."""
+        return (self.columns - 1) * self.stride[1] + self.kernel[1]
 
     @property
     def strip(self) -> int:
@@ -61,8 +75,9 @@ class Windows:
 
     @property
     def lines(self) -> int:
-        """Output rows of a tile: the most that leave MIN_TILES tiles and divide the height."""
-        fitting = [n for n in range(1, self.height + 1) if self.height % n == 0 and self.height // n >= MIN_TILES]
+        """Output rows of a tile: the most that leave MIN_TILES tiles, divide the height and stay in the cache."""
+        most = TILE_BYTES // (self.stride[0] * self.plane.width * self.channels)
+        fitting = [n for n in range(1, most + 1) if self.height % n == 0 and self.height // n >= MIN_TILES]
         return max(fitting, default=1)
 
     @property
@@ -77,33 +92,21 @@ class Windows:
     @contextmanager
     def each_strip(self, e: Emitter) -> Iterator[tuple[Value, Value, Value]]:
         """The loops over tiles and strips: (tile, strip number, first channel)."""
+        self.plane.write_border(e, self.step_columns)
         with e.tiles() as tile, e.loop(self.strips) as strip:
             yield tile, strip, tile_start(e, strip, self.strip, self.channels)
 
     def each_step(self, e: Emitter, tile: Value, channel: Value, body: Callable) -> None:
         """Calls body(taps, output, row, column): taps(i, j) loads input row i, column j of the step's input."""
+        last = self.height - 1, self.width - self.columns
+        dtype = f"int8x{self.strip}"
         with e.loop(self.lines) as line:
             row = e.bind(tile * self.lines + line)
             with e.loop(tile_count(self.width, self.columns)) as step:
                 column = tile_start(e, step, self.columns, self.width)
-                start = row * (self.stride[0] * self.in_width) + column * self.stride[1]
-                source = e.at(e.arena, e.in0 + start * self.channels + channel)
-                rows = [e.at(source, i * self.in_width * self.channels) for i in range(self.kernel[0])]
+                source = Input(e, self.plane, row, column, channel, self.kernel[0], last)
                 output = e.at(e.arena, e.out + (row * self.out_row + column) * self.out_pitch + channel)
-                body(Taps(e, rows, self.channels, f"int8x{self.strip}"), output, row, column)
-
-
-class Taps:
-    """Loads of a step's input, each once."""
-
-    def __init__(self, e: Emitter, rows: list[Pointer], channels: int, dtype: str):
-        self.e, self.rows, self.channels, self.dtype = e, rows, channels, dtype
-        self.loaded: dict[tuple[int, int], Value] = {}
-
-    def __call__(self, i: int, j: int) -> Value:
-        if (i, j) not in self.loaded:
-            self.loaded[i, j] = self.e.load(self.rows[i], j * self.channels, self.dtype)
-        return self.loaded[i, j]
+                body(lambda i, j, source=source: source(i, j, dtype), output, row, column)
 
 
 def halves(e: Emitter, value: Value, strip: int) -> list[Value]:
