@@ -109,7 +109,6 @@ def profile_bundle(
     if repeats < 1:
         raise OptionError("--repeats", repeats, "expected at least 1")
     check_bundle(bundle)
-    network = RemoteNetwork(bundle, session)
     checked = 0
 
     def advance() -> None:
@@ -119,6 +118,7 @@ def profile_bundle(
 
     progress("checking outputs", 0, len(inputs))
     with session.caches_ignored():
+        network = RemoteNetwork(bundle, session)
         verify(network, bundle.graph(), bundle.layers, inputs, advance)
     simulated = session.kind == "simulated"
     count, each = 1 if simulated else repeats, 1 + len(bundle.layers)
