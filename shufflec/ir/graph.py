@@ -19,6 +19,7 @@ Operator kinds, their inputs, attributes and constants (C: output channels, I: i
 | add              | a, b            | multipliers (2), bias, fraction, clamp_min, clamp_max |                                  |
 | requantize       | a               | multipliers (1), bias, fraction, clamp_min, clamp_max |                                  |
 | concat           | a, b, ...       |                                                       |                                  |
+| channel_slice    | a               | begin, channels                                       |                                  |
 | channel_shuffle  | a               | rows                                                  |                                  |
 | dequantize       | int32 or int8   | zero_point                                            | scale f32 (C,)                   |
 
@@ -32,7 +33,7 @@ kernel are (vertical, horizontal). `dense` gives int32 accumulators of shape (1,
 shuffle_rows r (1: none) is the write map of a folded channel shuffle: with C channels as a matrix of r rows and
 C/r columns, the value computed for channel i*(C/r)+j is written to channel j*r+i (reshape (r, C/r), transpose).
 All constants of the conv itself (weight, multiplier, ...) stay in computed order. `channel_shuffle` is the same
-map as a copy.
+map as a copy. channel_slice takes `channels` channels from `begin` on.
 """
 
 # ruff: noqa: E501 (the table above is one row a kind)
@@ -46,7 +47,8 @@ import numpy as np
 
 KINDS = (
     "quantize", "conv2d", "depthwise_conv2d", "max_pool2d", "avg_pool2d", "global_avg_pool",
-    "dense", "add", "requantize", "concat", "channel_shuffle", "dequantize",
+    "dense", "add", "requantize", "concat", "channel_slice", "channel_shuffle",
+    "dequantize",
 )  # fmt: skip
 
 

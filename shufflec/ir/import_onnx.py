@@ -17,12 +17,12 @@ from tvm.relax.frontend.onnx.onnx_frontend import ONNXGraphImporter
 
 from shufflec.errors import UnsupportedModelError
 from shufflec.ir.passes.rewrite import named, node_name, rewrite_calls
-from shufflec.quantize.onnx_graph import name_nodes, readable_name
+from shufflec.quantize.onnx_graph import name_nodes, readable_name, slices_of_splits
 
 SUPPORTED_OPS = (
     "Add", "AveragePool", "Clip", "Concat", "Constant", "Conv", "DequantizeLinear", "Dropout", "Flatten", "Gemm",
     "GlobalAveragePool", "Identity", "MatMul", "MaxPool", "QuantizeLinear", "ReduceMean", "Relu", "Reshape",
-    "Squeeze", "Transpose",
+    "Slice", "Split", "Squeeze", "Transpose",
 )  # fmt: skip
 OPSETS = range(13, 24)  # per-axis QuantizeLinear came with 13; TVM 0.27 has converters up to 23
 
@@ -42,6 +42,7 @@ def import_onnx(model: onnx.ModelProto) -> tvm.IRModule:
     _check_ops(graph)
     shape = _check_interface(graph)
     _check_valid(checked)
+    slices_of_splits(graph)
     name_nodes(graph)
     _explicit_pads(graph)
     importer = _NamingImporter({graph.input[0].name: shape}, "float32")

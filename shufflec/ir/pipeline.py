@@ -14,7 +14,7 @@ from shufflec.ir.passes.canonicalize import canonicalize
 from shufflec.ir.passes.fold_channel_shuffle import count_copies, fold_channel_shuffle
 from shufflec.ir.passes.lower_to_integer import lower_to_integer
 from shufflec.ir.passes.recognise_channel_shuffle import count_shuffles, recognise_channel_shuffle
-from shufflec.ir.passes.requantize_concat import requantize_concat
+from shufflec.ir.passes.route_channels import route_channels
 from shufflec.ir.passes.shuffle_quantized import shuffle_quantized
 from shufflec.ir.passes.verify_integer import verify_integer
 from shufflec.ir.rules import A64, Rule
@@ -24,10 +24,9 @@ Pass = Callable[[tvm.IRModule], tvm.IRModule]
 QDQ_PASSES: tuple[Pass, ...] = (
     canonicalize,
     recognise_channel_shuffle,  # reads the plain reshapes that canonicalize leaves
-    shuffle_quantized,
-    requantize_concat,
+    shuffle_quantized,  # and concatenations, which wait for each other
 )
-FOLDING_PASSES: tuple[Pass, ...] = (fold_channel_shuffle,)
+FOLDING_PASSES: tuple[Pass, ...] = (fold_channel_shuffle, route_channels)
 
 
 @dataclass(frozen=True)

@@ -163,6 +163,11 @@ def channel_shuffle(op: Op, x: np.ndarray) -> np.ndarray:
     return out
 
 
+def channel_slice(op: Op, x: np.ndarray) -> np.ndarray:
+    """`channels` channels from `begin` on. int8."""
+    return x[..., op.attrs["begin"] : op.attrs["begin"] + op.attrs["channels"]]
+
+
 def quantize(op: Op, x: np.ndarray) -> np.ndarray:
     """float32 (1, C, H, W) to int8 (H, W, C): round half to even of x * float32(1 / scale), plus the zero point."""
     inverse = np.float32(1.0) / np.float32(op.attrs["scale"])
@@ -187,6 +192,7 @@ KERNELS = {
     "add": weighted_sum,
     "requantize": weighted_sum,
     "concat": concat,
+    "channel_slice": channel_slice,
     "channel_shuffle": channel_shuffle,
     "dequantize": dequantize,
 }

@@ -6,6 +6,7 @@ NNCF leaves places that are not islands, or cost a rounding that nothing needs:
     rewrite                  before                                     after
     merge_moves              DQ(s) -> Reshape -> Q(s) -> DQ(s) -> ...   DQ(s) -> Reshape -> ...
     close_max_pool           DQ(s) -> MaxPool -> Conv                   DQ(s) -> MaxPool -> Q(s) -> DQ(s) -> Conv
+    share_grids              Q(a,s1), Q(b,s2) that slices and Concats join   Q(a,max), Q(b,max)
     merge_concat_quantizers  DQ(Q(a,s1)), DQ(Q(b,s2)) -> Concat -> Conv a, b -> Concat -> Q(max) -> DQ -> Conv
     free_residual_branch     Conv -> Q -> DQ -> Add <- DQ(shortcut)     Conv -> Add <- DQ(shortcut)
     widen_empty_ranges       Q(s = 3e-7) of a tensor that was always 0  Q(s = 1/128)
@@ -23,7 +24,7 @@ from shufflec.errors import UnsupportedModelError
 from shufflec.quantize.onnx_graph import GraphEditor, replace_input
 
 # Ops that only move values: they may stand between a DQ and the op that it feeds.
-_MOVES = ("Reshape", "Transpose", "Flatten", "Identity")
+_MOVES = ("Reshape", "Transpose", "Flatten", "Identity", "Split", "Slice")
 # Ops that compute from integers and whose result must meet a Q; the head of an island may be any of them.
 _COMPUTES = ("Conv", "Gemm", "MatMul", "MaxPool", "AveragePool", "GlobalAveragePool")
 # Ops that continue an island that has begun.
@@ -39,6 +40,7 @@ def make_islands(model: onnx.ModelProto) -> None:
     """
     editor = GraphEditor(model.graph)
     close_max_pool(editor)
+    share_grids(editor)
     merge_concat_quantizers(editor)
     free_residual_branch(editor)
     widen_empty_ranges(editor)
@@ -99,6 +101,53 @@ def close_max_pool(editor: GraphEditor) -> int:
     return closed
 
 
+def share_grids(editor: GraphEditor) -> int:
+    """Gives the quantizers of all tensors whose channels meet in Concats one grid, the widest, where slices follow.
+
+    ShuffleNetV2 carries half of the channels past each unit: with one grid they are never rounded again, nor copied.
+    Returns the number of groups of quantizers that share one.
+    """
+    joined: dict[str, set[str]] = {}
+    for concat in [node for node in editor.graph.node if node.op_type == "Concat"]:
+        sources = set().union(*(_quantizers_of(editor, name) for name in concat.input))
+        for group in {id(joined[name]): joined[name] for name in sources if name in joined}.values():
+            sources |= group
+        joined.update(dict.fromkeys(sources, sources))
+    slices = [node for node in editor.graph.node if node.op_type in ("Slice", "Split")]
+    sliced = set().union(*(_quantizers_of(editor, node.input[0]) for node in slices))
+    shared = 0
+    quantizers = {node.name: node for node in editor.graph.node if node.op_type == "QuantizeLinear"}
+    for group in {id(names): names for names in joined.values()}.values():
+        members = [quantizers[name] for name in sorted(group)]
+        grids = [_grid(editor, node) for node in members]
+        if not group & sliced or any(scale.ndim != 0 or zero.any() for scale, zero in grids):
+            continue
+        scale, zero = _joint_grid(grids)
+        scale_name = editor.add_initializer(f"shared_scale_{shared}", scale)
+        zero_name = editor.add_initializer(f"shared_zero_point_{shared}", zero)
+        for node in members:
+            for reader in (node, *editor.consumers[node.output[0]]):
+                reader.input[1], reader.input[2] = scale_name, zero_name
+        editor.reindex()
+        shared += 1
+    return shared
+
+
+def _quantizers_of(editor: GraphEditor, tensor: str) -> set[str]:
+    """Names of the Q nodes whose values `tensor` holds, moved and joined but not computed with."""
+    node = editor.producer(tensor)
+    if node is None:
+        return set()
+    if node.op_type == "DequantizeLinear":
+        quantize = editor.producer(node.input[0], "QuantizeLinear")
+        return {quantize.name} if quantize is not None else set()
+    if node.op_type in _MOVES:
+        return _quantizers_of(editor, node.input[0])
+    if node.op_type == "Concat":
+        return set().union(*(_quantizers_of(editor, name) for name in node.input))
+    return set()
+
+
 def merge_concat_quantizers(editor: GraphEditor) -> int:
     """Moves the quantizers of a Concat's inputs behind it, as one with the largest of their ranges.
 
@@ -107,7 +156,7 @@ def merge_concat_quantizers(editor: GraphEditor) -> int:
     merged = 0
     for concat in [node for node in editor.graph.node if node.op_type == "Concat"]:
         pairs = [_private_pair(editor, name, concat) for name in concat.input]
-        if any(pair is None for pair in pairs):
+        if any(pair is None for pair in pairs) or len({pair[0].input[1] for pair in pairs}) == 1:
             continue
         grids = [_grid(editor, quantize) for quantize, _ in pairs]
         if any(scale.ndim != 0 or zero.any() for scale, zero in grids):
@@ -214,6 +263,8 @@ def check_islands(model: onnx.ModelProto) -> None:
             if node.op_type in ("Conv", "Gemm", "MatMul") and inputs[1] != "integer":
                 _fail(node, "has weights that are not quantized")
             result = "island"
+        elif node.op_type == "Concat" and all(item == "integer" for item in inputs):
+            result = "integer"  # moves codes; where the parts' grids differ, the compiler rounds all but one again
         elif node.op_type in _CONTINUES:
             if any(item in ("float input", "quantized") for item in inputs):
                 _fail(node, "reads a tensor that is not dequantized")

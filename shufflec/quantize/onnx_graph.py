@@ -111,6 +111,32 @@ def hold_constants(graph: onnx.GraphProto) -> None:
             graph.node.remove(node)
 
 
+def slices_of_splits(graph: onnx.GraphProto) -> None:
+    """Writes each Split of known sizes as one Slice for each part, in place: one output a node."""
+    constants = {item.name: item for item in graph.initializer}
+    nodes = []
+    for node in graph.node:
+        sizes = constants.get(node.input[1]) if node.op_type == "Split" and len(node.input) > 1 else None
+        if sizes is None:
+            nodes.append(node)
+            continue
+        begin, axis = 0, attribute(node, "axis", 0)
+        for index, (output, size) in enumerate(zip(node.output, numpy_helper.to_array(sizes).tolist(), strict=True)):
+            name = f"{node.name or node.output[0]}.{index}"
+            bounds = {"begin": begin, "end": begin + size, "axis": axis}
+            for key, value in bounds.items():
+                graph.initializer.append(helper.make_tensor(f"{name}.{key}", onnx.TensorProto.INT64, [1], [value]))
+            names = [f"{name}.{key}" for key in bounds]
+            nodes.append(helper.make_node("Slice", [node.input[0], *names], [output], name=name))
+            begin += size
+    read = {name for node in nodes for name in node.input}
+    for node in graph.node:
+        if node.op_type == "Split" and len(node.input) > 1 and node.input[1] in constants.keys() - read:
+            graph.initializer.remove(constants.pop(node.input[1]))
+    del graph.node[:]
+    graph.node.extend(nodes)
+
+
 def name_nodes(graph: onnx.GraphProto) -> None:
     """Makes node names present, unique and readable, in place."""
     used: set[str] = set()

@@ -38,6 +38,7 @@ from shufflec.errors import OptionError, UnsupportedModelError
 from shufflec.quantize.bias_correction import correct_biases
 from shufflec.quantize.equalize import equalize
 from shufflec.quantize.islands import make_islands
+from shufflec.quantize.onnx_graph import slices_of_splits
 from shufflec.quantize.runtime import runtime_errors
 from shufflec.quantize.weights import requantize_weights
 
@@ -65,6 +66,7 @@ def quantize_model(
 
     model = onnx.ModelProto()
     model.CopyFrom(float_model)
+    slices_of_splits(model.graph)
     equalize(model, images)
     quantized = _run_nncf(model, graph_input.name, images, progress)
     requantize_weights(quantized, model)

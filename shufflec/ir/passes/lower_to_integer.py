@@ -139,6 +139,17 @@ class _Walk:
         tensor = self.emitter.emit("channel_shuffle", name, [source.tensor], source.shape, attrs)
         return _Codes(tensor, source.shape, name)
 
+    def slice(self, name: str, call: relax.Call) -> _Codes:
+        source = self._value(call.args[0])
+        axes, begin, end, stride = ([int(item.value) for item in part.fields] for part in call.args[1:5])
+        if not isinstance(source, _Codes) or axes not in ([1], [-3]) or stride != [1]:
+            raise unsupported(name, "is no slice of the channels of a quantized tensor")
+        height, width, channels = source.shape
+        first, last = (min(item[0] + channels * (item[0] < 0), channels) for item in (begin, end))
+        shape, attrs = (height, width, last - first), {"begin": first, "channels": last - first}
+        tensor = self.emitter.emit("channel_slice", name, [source.tensor], shape, attrs)
+        return _Codes(tensor, shape, name)
+
     def conv2d(self, name: str, call: relax.Call) -> Value:
         return convolution.convolve(name, call, self._float(call.args[0], name), self._value(call.args[1]))
 
@@ -206,6 +217,7 @@ _RULES = {
     "relax.quantize": _Walk.quantize,
     "relax.dequantize": _Walk.dequantize,
     "relax.take": _Walk.take,
+    "relax.strided_slice": _Walk.slice,
     "relax.nn.conv2d": _Walk.conv2d,
     "relax.matmul": _Walk.matmul,
     "relax.add": _Walk.add,

@@ -11,18 +11,13 @@ quantizer, or one behind the concatenation, are left to lower_to_integer.py.
 from __future__ import annotations
 
 import numpy as np
-import tvm
 from tvm import relax
 
-from shufflec.ir.passes.rewrite import Scope, constant, is_op, rewrite_calls
+from shufflec.ir.passes.rewrite import Scope, constant, is_op
 
 
-def requantize_concat(module: tvm.IRModule) -> tvm.IRModule:
-    """Puts a Q and DQ behind each concatenation whose parts are all dequantized."""
-    return rewrite_calls(module, _rewrite)
-
-
-def _rewrite(scope: Scope, call: relax.Call) -> relax.Expr | None:
+def requantized_concat(scope: Scope, call: relax.Call) -> relax.Expr | None:
+    """The Q and DQ behind a concatenation whose parts are all dequantized; None for any other call."""
     if not is_op(call, "relax.concat") or _is_quantized(scope, scope.var):
         return None
     parts = [scope.producer(part, "relax.dequantize") for part in call.args[0].fields]

@@ -79,6 +79,10 @@ def _check_shape(graph: Graph, op: Op) -> None:
             _expect(shapes[1] == found, op.name, f"has a residual of shape {shapes[1]}")
     elif op.kind == "concat":
         expected = (*shapes[0][:2], sum(shape[2] for shape in shapes))
+    elif op.kind == "channel_slice":
+        begin, channels = op.attrs["begin"], op.attrs["channels"]
+        _expect(begin >= 0 and 0 < channels <= shapes[0][2] - begin, op.name, f"slices {channels} of {shapes[0][2]}")
+        expected = (*shapes[0][:2], channels)
     elif op.kind == "global_avg_pool":
         expected = (1, 1, shapes[0][2])
     elif op.kind == "dense":
