@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 
 from shufflec.devices import process_state, stock_server, virtual_pi
@@ -15,7 +16,7 @@ DEFAULT_PORT = 9090  # of TVM's own server too
 def up(
     target: Target, port: int | None = None, threads: int = 1, say: Callable[[str], None] = lambda _: None
 ) -> tuple[RunningServer, bool]:
-    """A running device for `target` with `threads`, and whether it was started by this call.
+    """A running device for `target` with `threads` and the same figures, and whether it was started by this call.
 
     port: the one it must listen on; None takes a running device on any port, else starts one on DEFAULT_PORT, or on
     any free port where another of ours has that. say: told before anything that takes time.
@@ -23,7 +24,8 @@ def up(
     """
     running = process_state.running_servers()
     for server in running:
-        if (server.target, server.threads) == (target.name, threads) and port in (None, server.port):
+        wanted = (server.target, server.threads) == (target.name, threads) and _stands_for(server, target)
+        if wanted and port in (None, server.port):
             return server, False
         if server.port == port:
             raise DeviceError(
@@ -35,6 +37,16 @@ def up(
     if target.family == "host":
         return stock_server.start(port, threads), True
     return virtual_pi.start(target, port, threads, say), True
+
+
+def _stands_for(server: RunningServer, target: Target) -> bool:
+    """Whether a running device has a target's figures: a user's file keeps its name when its figures change."""
+    if server.kind != virtual_pi.KIND:
+        return True
+    try:
+        return (server.folder / virtual_pi.BOARD).read_text(encoding="utf-8") == json.dumps(target.to_dict())
+    except OSError:
+        return False  # it is being started, or has just ended
 
 
 def down(target_name: str | None = None, port: int | None = None) -> list[RunningServer]:

@@ -1,12 +1,13 @@
 """Servers on this machine: their state, the files that a guest sees, the doctor, and the instructions."""
 
 import dataclasses
+import json
 import os
 import subprocess
 
 import pytest
 
-from shufflec.devices import health, process_state
+from shufflec.devices import health, process_state, virtual_pi
 from shufflec.devices.guest_files import make_root
 from shufflec.devices.handshake import parse_address
 from shufflec.devices.instructions import instructions
@@ -23,6 +24,7 @@ def running(tmp_path, monkeypatch):
     process = subprocess.Popen(["sleep", "600"], start_new_session=True)
     folder = process_state.new_folder("rasp4")
     (folder / "server.log").write_text("listening\n\n")
+    (folder / virtual_pi.BOARD).write_text(json.dumps(load_target("rasp4").to_dict()))
     server = RunningServer("virtual-pi", "rasp4", "127.0.0.1", 9090, process.pid, 1, process_start(process.pid), folder)
     process_state.save(server)
     yield server
@@ -81,6 +83,17 @@ def test_state_of_ended_servers_is_cleaned_up_and_a_starting_one_is_left_alone(r
 def test_up_finds_the_running_device_whatever_its_port(running):
     assert up(load_target("rasp4")) == (running, False)
     assert up(load_target("rasp4"), port=9090) == (running, False)
+
+
+def test_a_device_with_other_figures_of_the_same_name_is_not_taken(running, monkeypatch):
+    rasp4 = load_target("rasp4")
+    faster = dataclasses.replace(rasp4, clock_hz=2_000_000_000)
+    monkeypatch.setattr(virtual_pi, "start", lambda target, port, threads, say: ("started", target, port))
+    assert up(faster) == (("started", faster, 0), True)
+    with pytest.raises(DeviceError, match="port 9090 is taken by the rasp4 device"):
+        up(faster, port=9090)
+    (running.folder / virtual_pi.BOARD).unlink()
+    assert up(rasp4)[1] is True
 
 
 def test_up_refuses_a_port_that_another_device_has(running):
