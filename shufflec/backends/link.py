@@ -41,9 +41,17 @@ def compiler(triple: str, cc: str | None) -> list[str]:
 
 
 def link_library(
-    triple: str, objects: dict[str, bytes], program: str, constants: str, blob: bytes, cc: str | None = None
+    triple: str,
+    objects: dict[str, bytes],
+    program: str,
+    constants: str,
+    blob: bytes,
+    cc: str | None = None,
+    extra: str | None = None,
+    flags: tuple[str, ...] = (),
 ) -> bytes:
     """The shared library. objects: by symbol; program: C text; constants, blob: assembler text and what it places.
+    extra: one more source of native/; flags: of the compiler, beside the usual ones.
 
     Raises ShufflecError with the compiler's first message when linking fails.
     """
@@ -53,15 +61,16 @@ def link_library(
         (folder / "program.c").write_text(program)
         (folder / "constants.S").write_text(constants)
         (folder / CONSTANTS_FILE).write_bytes(blob)
-        for source in ("shufflec.h", "runtime.c", "tvm_module.c", "exports.map"):
+        more = [extra] if extra else []
+        for source in ("shufflec.h", "runtime.c", "tvm_module.c", "exports.map", *more):
             shutil.copyfile(_NATIVE / source, folder / source)
         names = []
         for symbol, code in sorted(objects.items()):
             names.append(f"{symbol}.o")
             (folder / names[-1]).write_bytes(code)
         include = f"-I{tvm_ffi.libinfo.find_include_path()}"
-        sources = ["program.c", "runtime.c", "tvm_module.c", "constants.S", *names]
-        _run([*command, *_FLAGS, include, "-o", "network.so", *sources], folder)
+        sources = ["program.c", "runtime.c", "tvm_module.c", "constants.S", *more, *names]
+        _run([*command, *_FLAGS, *flags, include, "-o", "network.so", *sources], folder)
         return (folder / "network.so").read_bytes()
 
 

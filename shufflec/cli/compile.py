@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from shufflec.cli.console import JsonOption, emit_json, progress_bar, stderr_console, stdout_console
+from shufflec.cli.console import JsonOption, emit_json, progress_bar, stdout_console
+from shufflec.cli.model_source import Stages, model_source, prepared_model
 from shufflec.errors import DeviceError, OptionError, ToolMissingError
 
 if TYPE_CHECKING:
-    from rich.progress import Progress
-
     from shufflec.backends.baremetal.firmware import CompiledFirmware
     from shufflec.backends.bundle import Bundle
     from shufflec.backends.manifest import Schedules
@@ -24,8 +22,6 @@ if TYPE_CHECKING:
 VERIFIED_INPUTS = 2
 #: From which a firmware's int8 output takes its scale.
 CALIBRATED_INPUTS = 6
-#: Larger test sets are left to `shufflec quantize` and `shufflec eval`: compiling should take seconds.
-MOST_TEST_IMAGES = 2000
 
 
 def compile_command(
@@ -92,13 +88,13 @@ def compile_command(
         check_place(output)
     wishes = {"groups": groups, "scale": scale, "variant": variant, "classes": classes, "input_size": input_size}
     wishes = {name: value for name, value in wishes.items() if value is not None}
-    stages = _Stages()
+    stages = Stages()
     with progress_bar() as bar:
         stages.show(bar)
         stages("loading")
-        name, source = _source(model, wishes, random_weights, stages)
+        name, source = model_source(model, wishes, random_weights, stages)
         stages("quantizing")
-        prepared = _prepared(source, data, stages)
+        prepared = prepared_model(source, data, stages)
         if board.family == "baremetal":
             compiled = _firmware(prepared, board, name, fold_shuffle, cc, stages)
         else:
@@ -125,7 +121,7 @@ def compile_command(
 
 
 def _firmware(
-    prepared: PreparedModel, board: Target, name: str, fold_shuffle: bool, cc: str | None, stages: _Stages
+    prepared: PreparedModel, board: Target, name: str, fold_shuffle: bool, cc: str | None, stages: Stages
 ) -> CompiledFirmware:
     """The network compiled for a Cortex-M board."""
     from shufflec.backends.baremetal.firmware import compile_firmware
@@ -137,105 +133,7 @@ def _firmware(
     return compile_firmware(prepared.model, board, name, inputs, fold_shuffle, stages)
 
 
-class _Stages:
-    """Says which stage runs, and keeps how long each took. Seconds by name in `seconds`."""
-
-    def __init__(self) -> None:
-        self.seconds: dict[str, float] = {}
-        self.notes = stderr_console()
-        self._bar: Progress | None = None
-        self._task = None
-        self._current = ""
-        self._since = time.monotonic()
-
-    def show(self, bar: Progress) -> None:
-        """Draws on a progress bar from now on."""
-        self._bar, self._task = bar, bar.add_task("", total=None, note="")
-
-    def __call__(self, stage: str, done: int = 0, total: int | None = None) -> None:
-        if stage != self._current:
-            self.done()
-            self._current = stage
-        if self._bar is not None:
-            self._bar.update(self._task, description=stage, completed=done, total=total)
-
-    def done(self) -> None:
-        """The current stage is over."""
-        now = time.monotonic()
-        if self._current:
-            self.seconds[self._current] = self.seconds.get(self._current, 0.0) + now - self._since
-        self._current, self._since = "", now
-
-    def say(self, words: str) -> None:
-        """One line on stderr."""
-        self.notes.print(words, markup=False)
-
-
-def _source(model: Path | None, wishes: dict[str, object], random_weights: bool, stages: _Stages):
-    """(name of the model, what prepare_model takes): a checkpoint, a path of an ONNX file, or random weights."""
-    from shufflec.models.architecture import Architecture, parse_input_size
-    from shufflec.models.checkpoint import bundled_checkpoint, check_matches
-    from shufflec.models.foreign.load import open_checkpoint
-
-    if "input_size" in wishes:
-        wishes["input_size"] = parse_input_size(str(wishes["input_size"]))
-    if random_weights:
-        from shufflec.models.random_weights import random_checkpoint
-
-        if model is not None:
-            raise OptionError("--random-weights", model, "has weights of its own", "give one or the other")
-        architecture = Architecture(**({"groups": 8} | wishes))
-        name = f"shufflenet_v1_g{architecture.groups}_x{architecture.scale:g}_random"
-        stages.say(f"Random weights: {architecture}. Its classes mean nothing; its speed does.")
-        return name, random_checkpoint(architecture)
-    if model is not None and model.suffix == ".onnx":
-        for option, value in wishes.items():
-            raise OptionError("--" + option.replace("_", "-"), value, f"{model} has its own", "leave the option out")
-        return model.stem, model
-    if model is None:
-        path = bundled_checkpoint(int(wishes.get("groups", 8)))
-        stages.say(f"No MODEL given: taking the bundled checkpoint {path.name} (0.25x, trained on digits).")
-    else:
-        path = model
-    opened = open_checkpoint(path, wishes.get("input_size"))
-    for note in opened.notes:
-        stages.say(note)
-    check_matches(path, opened.checkpoint, **wishes)
-    return Path(path.name.removesuffix(".tar")).stem, opened.checkpoint
-
-
-def _prepared(source: object, data: str | None, stages: _Stages) -> PreparedModel:
-    """The quantized model, with its accuracy in its description where there is a test set to take it from."""
-    from shufflec.data.datasets import open_dataset
-    from shufflec.quantize.accuracy import accuracy_loss
-    from shufflec.quantize.model_info import read_model_info, write_model_info
-    from shufflec.quantize.prepare import PreparedModel, prepare_model
-
-    prepared = prepare_model(source, data=data, progress=lambda done, total: stages("quantizing", done, total))
-    for note in prepared.notes:
-        stages.say(note)
-    images = data or prepared.info["recipe"].get("data")
-    known = "accuracy" in prepared.info or prepared.info["random_weights"]
-    if known or prepared.float_model is None or (data is None and images != "digits"):
-        return prepared
-    test = open_dataset(images, "test")
-    if len(test) > MOST_TEST_IMAGES:
-        stages.say(f"{len(test)} test images: not evaluated here; `shufflec quantize` and `shufflec eval` do.")
-        return prepared
-    stages("measuring accuracy")
-    loss = accuracy_loss(
-        prepared.float_model,
-        prepared.model,
-        test,
-        prepared.preprocessing,
-        lambda done, total: stages("measuring accuracy", done, total),
-    )
-    write_model_info(prepared.model, {**prepared.info, "accuracy": loss.to_dict()})
-    info = read_model_info(prepared.model)
-    return PreparedModel(prepared.model, info, prepared.float_model, prepared.notes, prepared.cached)
-
-
-def _verified(bundle: Bundle, target: Target, stages: _Stages) -> str:
+def _verified(bundle: Bundle, target: Target, stages: Stages) -> str:
     """Runs the code on the target's device and compares it; says what was checked, or why it could not be.
 
     Raises WrongResultError that names the first layer whose output differs.
@@ -267,7 +165,7 @@ def _verified(bundle: Bundle, target: Target, stages: _Stages) -> str:
     return f"every layer equals the integer reference, bit for bit, for {VERIFIED_INPUTS} inputs on {device}"
 
 
-def _verified_firmware(bundle: Bundle, target: Target, stages: _Stages, advance: Callable[[], None]) -> str:
+def _verified_firmware(bundle: Bundle, target: Target, stages: Stages, advance: Callable[[], None]) -> str:
     """The same for firmware, on QEMU's board of the core."""
     from shufflec.profiling.firmware import FirmwareNetwork
     from shufflec.profiling.inputs import seeded_inputs
@@ -283,7 +181,7 @@ def _verified_firmware(bundle: Bundle, target: Target, stages: _Stages, advance:
     return f"every layer equals the integer reference, bit for bit, for {VERIFIED_INPUTS} inputs on {machine}"
 
 
-def _result(bundle: Bundle, checked: str, stages: _Stages) -> dict[str, object]:
+def _result(bundle: Bundle, checked: str, stages: Stages) -> dict[str, object]:
     """What --json prints."""
     from dataclasses import asdict
 
@@ -315,7 +213,7 @@ def _tuned(schedules: Schedules) -> str:
     return f"{schedules.tuned} of {schedules.tunable} layers tuned, from {files}"
 
 
-def _print_summary(bundle: Bundle, checked: str, stages: _Stages) -> None:
+def _print_summary(bundle: Bundle, checked: str, stages: Stages) -> None:
     from rich.table import Table
 
     contents = bundle.manifest.contents

@@ -43,7 +43,8 @@ def record_key(workload: Workload) -> str:
     return _key(workload, ())
 
 
-def _shape_key(workload: Workload) -> str:
+def shape_key(workload: Workload) -> str:
+    """The same without what hardly matters: workloads that share it can share a record."""
     return _key(workload, _MINOR)
 
 
@@ -57,7 +58,7 @@ def _key(workload: Workload, without: tuple[str, ...]) -> str:
                 params[name] = True
         elif name == "multipliers":
             params["terms"] = len(value)
-        elif name == "value":
+        elif name in ("value", "fill"):
             params["uniform"] = value is not None
         else:
             params[name] = value
@@ -184,7 +185,7 @@ class Records:
     def find(self, workload: Workload, family: str) -> tuple[Record, str] | None:
         """The record of a workload for a family (of this version) and its file's name, its own or a neighbour's."""
         own = self.by_key.get(f"{family} {record_key(workload)}")
-        return own or self.by_shape.get(f"{family} {_shape_key(workload)}")
+        return own or self.by_shape.get(f"{family} {shape_key(workload)}")
 
 
 def _without_minor(key: str) -> str:
