@@ -20,7 +20,7 @@ from shufflec.kernels.select import is_hand_shaped
 
 #: Kinds whose kernels can write a channel slice of a wider buffer.
 WRITES_SLICES = (
-    "conv2d", "depthwise_conv2d", "max_pool2d", "avg_pool2d", "add", "requantize", "channel_shuffle",
+    "conv2d", "depthwise_conv2d", "max_pool2d", "avg_pool2d", "add", "requantize", "channel_slice", "channel_shuffle",
 )  # fmt: skip
 
 #: Threads that may work on one step at most; each has a scratch of its own.

@@ -166,6 +166,12 @@ def _channel_shuffle(op: Op, in_shape: Shape, out_shape: Shape) -> dict:
     return {"height": height, "width": width, "channels": channels, "rows": op.attrs["rows"]}
 
 
+def _channel_slice(op: Op, in_shape: Shape, out_shape: Shape) -> dict:
+    height, width, channels = out_shape
+    taken = {"begin": op.attrs["begin"], "in_channels": in_shape[2]}
+    return {"height": height, "width": width, "channels": channels} | taken
+
+
 _BUILDERS = {
     "conv2d": _conv2d,
     "depthwise_conv2d": _depthwise,
@@ -175,5 +181,6 @@ _BUILDERS = {
     "dense": _dense,
     "add": _weighted_sum,
     "requantize": _weighted_sum,
+    "channel_slice": _channel_slice,
     "channel_shuffle": _channel_shuffle,
 }

@@ -31,6 +31,7 @@ BUILDERS: dict[str, Callable[[Workload], Kernel]] = {
     "dense": dense.build,
     "add": weighted_sum.build,
     "requantize": weighted_sum.build,
+    "channel_slice": movement.build,
     "channel_shuffle": movement.build,
     "copy": movement.build,
     "pad": movement.build,

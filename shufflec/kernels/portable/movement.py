@@ -1,4 +1,4 @@
-"""Kernels that only move bytes: pad, copy (into a slice of a concat) and channel_shuffle; a tile is one row."""
+"""Kernels that only move bytes: pad, copy into a slice of a concat, channel_slice, channel_shuffle; a tile is a row."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from shufflec.kernels.kernel import Kernel, Packed, Workload
 from shufflec.kernels.portable.arithmetic import ARENA_ELEMENTS
 
 NAME = "portable-movement-1"
-KINDS = ("pad", "copy", "channel_shuffle")
+KINDS = ("pad", "copy", "channel_slice", "channel_shuffle")
 
 
 def build(workload: Workload) -> Kernel:
-    """The kernel of a pad, copy or channel_shuffle workload."""
+    """The kernel of a workload of KINDS."""
     return _pad(workload) if workload.kind == "pad" else _copy(workload)
 
 
@@ -61,11 +61,15 @@ def _pad(workload: Workload) -> Kernel:
 
 
 def _copy(workload: Workload) -> Kernel:
-    """Copies pixels into a buffer of another pitch; with `rows` above 1 the channels are shuffled on the way."""
+    """Copies pixels into a buffer of another pitch; with `rows` above 1 the channels are shuffled on the way.
+
+    channel_slice reads the channels from `begin` on of pixels of `in_channels`.
+    """
     p = dict(workload.params)
     height, width, channels = p["height"], p["width"], p["channels"]
     out_row, out_pitch, rows = p["out_row"], p["out_pitch"], p.get("rows", 1)
     columns = channels // rows
+    in_channels, first = p.get("in_channels", channels), p.get("begin", 0)
 
     @T.prim_func(s_tir=True)
     def copy(
@@ -85,7 +89,7 @@ def _copy(workload: Workload) -> Kernel:
         for y in range(begin, end):
             for x, r, c in T.grid(width, rows, columns):
                 A[out + (y * out_row + x) * out_pitch + c * rows + r] = A[
-                    in0 + (y * width + x) * channels + r * columns + c
+                    in0 + (y * width + x) * in_channels + first + r * columns + c
                 ]
 
     return Kernel(workload, (), NAME, copy, height, 0, lambda constants: Packed())
