@@ -15,17 +15,20 @@ import typer
 from shufflec import __version__
 from shufflec.cli import (
     bench,
+    board,
     compare,
     compile,
     device,
     doctor,
     eval,
+    inspect,
     models,
     profile,
     quantize,
     run,
     targets,
     train,
+    tune,
 )
 from shufflec.errors import ExitCode, ShufflecError
 
@@ -47,12 +50,15 @@ app.command("compile", rich_help_panel=MAIN_JOB)(compile.compile_command)
 app.command("run", rich_help_panel=MAIN_JOB)(run.run_command)
 app.command("profile", rich_help_panel=MAIN_JOB)(profile.profile_command)
 app.command("compare", rich_help_panel=MAIN_JOB)(compare.compare_command)
+app.command("tune", rich_help_panel=MAIN_JOB)(tune.tune_command)
 app.command("eval", rich_help_panel=MAIN_JOB)(eval.eval_command)
 app.command("train", rich_help_panel=MODEL)(train.train_command)
 app.command("quantize", rich_help_panel=MODEL)(quantize.quantize_command)
+app.command("inspect", rich_help_panel=MODEL)(inspect.inspect_command)
 app.command("models", rich_help_panel=MODEL)(models.models_command)
 app.command("targets", rich_help_panel=BOARD)(targets.targets_command)
 app.add_typer(device.app, name="device", rich_help_panel=BOARD)
+app.add_typer(board.app, name="board", rich_help_panel=BOARD)
 app.command("doctor", rich_help_panel=BOARD)(doctor.doctor_command)
 app.add_typer(bench.app, name="bench", rich_help_panel=BOARD)
 

@@ -85,6 +85,11 @@ def target_names() -> list[str]:
     return sorted(path.stem for path in data_dir("targets").glob("*.toml"))
 
 
+def is_name(text: str) -> bool:
+    """Whether a target can have this name."""
+    return _NAME.fullmatch(text) is not None
+
+
 def load_target(name: str) -> Target:
     """A shipped target by name, or a user's target by the path of its .toml file.
 
@@ -92,7 +97,7 @@ def load_target(name: str) -> Target:
     """
     if name.endswith(".toml"):
         return read_target(Path(name))
-    if not _NAME.fullmatch(name) or name not in target_names():
+    if not is_name(name) or name not in target_names():
         known = ", ".join(target_names())
         raise OptionError("--target", name, f"unknown target; known targets: {known}", "or give a .toml file")
     return read_target(data_dir("targets") / f"{name}.toml")

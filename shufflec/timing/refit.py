@@ -18,11 +18,11 @@ from shufflec.errors import OptionError
 from shufflec.timing.board_time import TimeParameters
 
 PARAMETERS = ("scale", "store_miss_ns", "dram_line_ns")
-# The least that a parameter can be: they stay positive. Starting figures are taken to be at least this.
+# The least that a parameter can be: they stay positive.
 LEAST = (0.1, 0.05, 0.05)
-# By how much each is expected to differ from the starting figure, as a share of it: cores of one design are alike,
-# memories are not (Pi 3B+ and Zero 2 W: 9 % in scale, 2.6 and 1.6 times in the other two).
-_SLACK = (0.3, 1.5, 1.5)
+# By how much each is expected to differ from the starting figure, as a share of it (but of no less than _FLOOR): cores
+# of one design are alike, memories are not (Pi 3B+ and Zero 2 W: 9 % in scale, 2.6 and 1.6 times in the other two).
+_SLACK, _FLOOR = (0.3, 1.5, 1.5), (0.1, 5.0, 3.0)
 _CLOSE = 0.02  # relative errors below this weigh alike
 _ROUNDS = 60
 _LEAST_SAID = 0.5  # share of what is known of a parameter that must come from the runs to call it determined
@@ -70,16 +70,17 @@ def refit(readings: Sequence[Reading], start: TimeParameters) -> Refit:
         raise OptionError("readings", 0, "at least one timed run fits a board")
     if wrong := next((one for one in readings if not (math.isfinite(one.milliseconds) and one.milliseconds > 0)), None):
         raise OptionError("readings", wrong.name, "a time is more than 0 ms")
-    unit = np.maximum(astuple(start), LEAST)
+    unit = np.maximum(astuple(start), _FLOOR)
+    before = np.array(astuple(start)) / unit
     rows = np.array([np.array([one.core_ms, one.store_ms, one.dram_ms]) * unit / one.milliseconds for one in readings])
     ridge = np.diag([_CLOSE / slack for slack in _SLACK])
     least = np.array(LEAST) / unit
     weights = np.ones(len(readings))
-    values = np.ones(len(unit))
+    values = before
     for _ in range(_ROUNDS):
         roots = np.sqrt(weights)
         system = np.vstack([rows * roots[:, None], ridge])
-        values = _bounded(system, np.concatenate([roots, ridge.sum(axis=1)]), least)
+        values = _bounded(system, np.concatenate([roots, ridge @ before]), least)
         weights = _CLOSE / np.maximum(np.abs(rows @ values - 1), _CLOSE)
     information = rows.T @ (rows * weights[:, None]) + ridge @ ridge
     from_start = np.diag(ridge @ ridge) * np.diag(np.linalg.inv(information))
