@@ -18,3 +18,11 @@ def time_percent(target: Target, estimate: Estimate, threads: int) -> float | No
     if target.time is None:
         return None
     return target.time.time_percent(target.clock_hz, threads, memory_share(estimate))
+
+
+def wider_because(target: Target, estimate: Estimate, threads: int) -> tuple[str, ...]:
+    """Why that is more than the board's own range, in words."""
+    if target.time is None:
+        return ()
+    reasons = target.time.wider_because(target.clock_hz, threads, memory_share(estimate))
+    return (*reasons, target.sources["range"]) if "range" in target.sources else reasons

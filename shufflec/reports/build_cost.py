@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from shufflec.profiling.ceilings import Ceiling as BoardCeiling
 from shufflec.profiling.profile import MIN_MS, Figure, Profile
 from shufflec.profiling.roofline import Roofline as Limits
-from shufflec.profiling.uncertainty import time_percent
+from shufflec.profiling.uncertainty import time_percent, wider_because
 from shufflec.reports.schema import (
     Ceiling,
     Cost,
@@ -181,10 +181,12 @@ def _method(target: Target, profile: Profile) -> str:
             if profile.threads == 1
             else "; of several threads the busiest one's core counts, and the memory serves all"
         )
+        reasons = wider_because(target, profile.whole.estimate, profile.threads)
+        wider = f"; the range is wider: {'; '.join(reasons)}" if reasons else ""
         return (
             f"core and cache models of the {target.title} ({target.core} at {target.clock_hz / 1e9:g} GHz), over the "
             f"code that ran in an emulator{threads}; TLB, other programs and heat are not modelled; "
-            "the call itself is taken off"
+            f"the call itself is taken off{wider}"
         )
     if profile.kind == "simulated":
         threads = "" if profile.threads == 1 else f" in all {profile.threads} threads"

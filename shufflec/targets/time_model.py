@@ -70,6 +70,19 @@ class TimeModel:
             percent = max(percent, _STREAMING_PERCENT)
         return float(math.ceil(round(percent, 6)))
 
+    def wider_because(self, clock_hz: int, threads: int, memory_share: float) -> tuple[str, ...]:
+        """Why `time_percent` is more than the board's own range, in words; empty where it is not."""
+        reasons = []
+        if self._clock_change(clock_hz):
+            fitted = f"{self.fitted_clock_hz / 1e9:g} GHz"
+            reasons.append(f"fitted at {fitted}: memory may keep its nanoseconds, as estimated, or its cycles")
+        if threads > 1 and self.uncertainty_percent < THREADS_PERCENT:
+            reasons.append("several threads are known from few published times")
+        if memory_share > _MOST_MEMORY:
+            share = f"{100 * memory_share:.0f} % of the time is memory"
+            reasons.append(f"{share}, more than of any network that was fitted; streaming loops may be much faster")
+        return tuple(reasons)
+
     def ratio_percents(self, clock_hz: int, threads: int, memory_share: float) -> tuple[float, float]:
         """Plus or minus of the ratio of two networks' times, and of two layers' with different code, in per cent.
 

@@ -1,11 +1,14 @@
 """How far to trust an estimated time, and the ratio of two."""
 
 import math
+from dataclasses import replace
 
 import pytest
 
+from shufflec.profiling.uncertainty import memory_share, time_percent, wider_because
 from shufflec.targets.target import load_target, target_names, with_clock
 from shufflec.targets.time_model import TimeModel
+from shufflec.timing.estimate import Estimate
 
 CLOCK = 1_800_000_000
 MODEL = TimeModel(1.0, 20.0, 4.0, 10.0, 11.0, 25.0, CLOCK)
@@ -60,3 +63,29 @@ def test_the_clock_option_keeps_the_board():
     slower = with_clock(load_target("rasp4"), "1.5GHz")
     assert slower.time.fitted_clock_hz == CLOCK
     assert slower.time.time_percent(slower.clock_hz, 1, 0.4) == 13
+
+
+def test_what_is_wider_says_why():
+    assert MODEL.wider_because(CLOCK, 1, 0.3) == ()
+    (clock,) = MODEL.wider_because(1_500_000_000, 1, 0.3)
+    (threads,) = MODEL.wider_because(CLOCK, 4, 0.3)
+    (memory,) = MODEL.wider_because(CLOCK, 1, 0.6)
+    assert "fitted at 1.8 GHz" in clock and "several threads" in threads and "60 % of the time is memory" in memory
+
+
+def test_another_boards_figures_say_so():
+    rasp4 = load_target("rasp4")
+    estimate = Estimate(8.0, 0.0, 1.0, 1.0, 0, 0, 0)
+    assert wider_because(rasp4, estimate, 1) == ()
+    copied = replace(
+        rasp4, time=rasp4.time.of_another_board(10**9), clock_hz=10**9, sources={"range": "not fitted here"}
+    )
+    assert wider_because(copied, estimate, 1) == ("not fitted here",)
+    assert time_percent(copied, estimate, 1) == 30
+    assert time_percent(replace(rasp4, time=None), estimate, 1) is None
+    assert wider_because(replace(rasp4, time=None), estimate, 1) == ()
+
+
+def test_memory_share_by_hand():
+    assert memory_share(Estimate(4.0, 2.0, 1.0, 3.0, 0, 0, 0)) == pytest.approx(0.4)
+    assert memory_share(Estimate(0.0, 0.0, 0.0, 0.0, 0, 0, 0)) == 0
