@@ -156,7 +156,7 @@ def build_library(
 ) -> Code:
     """Compiles an integer graph; the parameters are compile_model's."""
     progress("choosing kernels", 0, 1)
-    selection = Selection(load_records(target.name) if records is None else records)
+    selection = Selection(load_records(target.name) if records is None else records, target.core)
     program = lay_out(graph, target.isa, selection)
     memory = plan(program.buffers.values())
     objects = compile_kernels(program.kernels, target, lambda done, total: progress("compiling kernels", done, total))

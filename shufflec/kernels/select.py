@@ -21,7 +21,8 @@ from shufflec.kernels.portable import families as portable
 from shufflec.kernels.records import Records
 
 #: Hand-shaped families by ISA, the preferred first. A family is a module with NAME, accepts(workload),
-#: tilings(workload) (the default first) and build(workload, tiling).
+#: tilings(workload) (the default first) and build(workload, tiling); default(workload, core), if it has that, is the
+#: one of its tilings that a core such as "cortex-a53" gets without a record.
 A64 = (
     pointwise_conv2d,
     stem,
@@ -53,10 +54,10 @@ def select(workload: Workload, records: Records | None = None) -> Kernel:
 
 
 class Selection:
-    """Selects kernels and keeps which came from records. tuned: the record's file by workload."""
+    """Selects kernels and keeps which came from records. tuned: the record's file by workload. core: the target's."""
 
-    def __init__(self, records: Records | None = None):
-        self._records = records or Records()
+    def __init__(self, records: Records | None = None, core: str = ""):
+        self._records, self._core = records or Records(), core
         self.tuned: dict[Workload, str] = {}
 
     def __call__(self, workload: Workload) -> Kernel:
@@ -65,7 +66,8 @@ class Selection:
             tilings = family.tilings(workload)
             found = self._records.find(workload, family.NAME)
             if found is None or found[0].choice not in tilings:
-                return family.build(workload, tilings[0])
+                choose = getattr(family, "default", None)
+                return family.build(workload, choose(workload, self._core) if choose else tilings[0])
             self.tuned[workload] = found[1]
             return family.build(workload, found[0].choice)
         return portable.build(workload)

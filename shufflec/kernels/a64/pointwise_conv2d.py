@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from shufflec.kernels.a64 import pointwise_cost
 from shufflec.kernels.a64.pointwise import Shape, build_pointwise
+from shufflec.kernels.a64.pointwise_chains import ChainsMicroKernel
 from shufflec.kernels.a64.pointwise_dot import DotMicroKernel
 from shufflec.kernels.a64.pointwise_lanes import LanesMicroKernel
 from shufflec.kernels.a64.pointwise_pairs import PairsMicroKernel
 from shufflec.kernels.a64.scheduling import MODELS, SCHEDULE, models
 from shufflec.kernels.kernel import Kernel, Workload
 
-NAME = "a64-pointwise-1"
+NAME = "a64-pointwise-2"
+RESCHEDULED = 4  # tilings that are also tried with other scheduling models
 
 Tiling = tuple[tuple[str, int], ...]
 
@@ -21,9 +23,15 @@ def accepts(workload: Workload) -> bool:
 
 
 def tilings(workload: Workload) -> list[Tiling]:
-    """Legal tilings, each with the default scheduling model first."""
-    shapes = pointwise_cost.tilings(workload)
-    return [(*shape, (SCHEDULE, model)) for model in models(workload) for shape in shapes]
+    """Tilings worth measuring, the default first; the best ones also with other scheduling models."""
+    shapes, schedules = pointwise_cost.tilings(workload), models(workload)
+    first = [(*shape, (SCHEDULE, schedules[0])) for shape in shapes]
+    return first + [(*shape, (SCHEDULE, model)) for model in schedules[1:] for shape in shapes[:RESCHEDULED]]
+
+
+def default(workload: Workload, core: str) -> Tiling:
+    """The tiling for a core, as in "cortex-a53", that has no record."""
+    return (*pointwise_cost.default(workload, core), (SCHEDULE, models(workload)[0]))
 
 
 def build(workload: Workload, tiling: Tiling) -> Kernel:
@@ -35,6 +43,8 @@ def build(workload: Workload, tiling: Tiling) -> Kernel:
         micro = DotMicroKernel(shape)
     elif chosen["form"] == pointwise_cost.LANES:
         micro = LanesMicroKernel(shape, full_range)
+    elif chosen["form"] == pointwise_cost.CHAINS:
+        micro = ChainsMicroKernel(shape)
     else:
         micro = PairsMicroKernel(shape, chosen["form"] == pointwise_cost.RESIDENT, full_range)
     return build_pointwise(workload, tiling, NAME, micro, MODELS[chosen[SCHEDULE]])

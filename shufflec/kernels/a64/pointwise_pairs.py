@@ -5,7 +5,8 @@ TBL expands four channels k of a pixel to [k0 k1 four times | k2 k3 four times];
 SADALP then give four finished outputs with no reduction at the end.
 
 Two ways to keep the expanded activations:
-- resident: in registers over all outputs. tile * K/4 registers (20 at most), tile accumulators;
+- resident: in registers over all outputs. tile * K/4 registers (20 at most), tile accumulators and products, or twice
+  that: two blocks at once where tile is less than the four sums that hide a multiplication;
 - in scratch: loaded again for every block. tile * blocks accumulators (24 at most), tile activations, a weight
   and two products: 31 of 32.
 """
@@ -23,12 +24,19 @@ QUAD = 4
 ROW = 16
 UNROLLED = 24  # quads of straight-line code in the scratch form
 LOOP_STEP = 4
+REGISTERS = 32
+LATENCY = 4  # cycles of a SMULL: independent sums that hide it
 
 
 def _expansion() -> np.ndarray:
     lanes = np.arange(ROW)
     first = lanes % 2 + 2 * (lanes >= 8)
     return np.concatenate([first + QUAD * quad for quad in range(ROW // QUAD)]).astype(np.int8)
+
+
+def resident_span(tile: int, quads: int) -> int:
+    """Blocks of outputs that the resident form computes at once."""
+    return 2 if tile < LATENCY and tile * quads + 4 * tile + 2 <= REGISTERS else 1
 
 
 class PairsMicroKernel(MicroKernel):
@@ -64,14 +72,18 @@ class PairsMicroKernel(MicroKernel):
     def accumulate(self, e: Emitter, inputs: list[Pointer], weights: Pointer, start: list | None, push) -> None:
         pixels, blocks = range(self.shape.tile), self.shape.blocks
         if self.resident:
-            for block in range(blocks):
+            for span in self._spans():
                 sums = Sums(e, self.full_range)
-                first = block * self.quads * ROW
-                for quad, weight in enumerate(e.load_pairs(weights, first, ROW, self.quads, "int8x16")):
-                    for p in pixels:
-                        sums.multiply(p, self.activations[p, quad], weight)
+                first = span[0] * self.quads * ROW
+                loaded = e.load_pairs(weights, first, ROW, self.quads * len(span), "int8x16")
+                for quad in range(self.quads):
+                    for block in span:
+                        weight = next(loaded)
+                        for p in pixels:
+                            sums.multiply((p, block), self.activations[p, quad], weight)
                     sums.settle()
-                push(block, self._biased(e, [sums[p] for p in pixels], start, block))
+                for block in span:
+                    push(block, self._biased(e, [sums[p, block] for p in pixels], start, block))
             return
         sums, at = Sums(e, self.full_range), 0
         if self.quads > UNROLLED:
@@ -81,6 +93,12 @@ class PairsMicroKernel(MicroKernel):
             self._quad(e, self.scratch, weights, sums, quad)
         for block in range(blocks):
             push(block, self._biased(e, [sums[p, block] for p in pixels], start, block))
+
+    def _spans(self) -> list[tuple[int, ...]]:
+        """Blocks that the resident form computes together."""
+        tile, blocks = self.shape.tile, self.shape.blocks
+        size = resident_span(tile, self.quads)
+        return [tuple(range(first, min(first + size, blocks))) for first in range(0, blocks, size)]
 
     def _biased(self, e: Emitter, values: list[Value], start: list | None, block: int) -> list[Value]:
         return [e.add(value, start[block], "int32x4") for value in values] if start else values
@@ -114,5 +132,8 @@ class PairsMicroKernel(MicroKernel):
         padded[..., : weight.shape[-1]] = weight
         split = padded.reshape(*lead, shape.blocks, 4, self.quads, 2, 2)
         block, output, quad, half, pair = (len(lead) + i for i in range(5))
-        front = (block, quad) if self.resident else (quad, block)
-        return split.transpose(*range(len(lead)), *front, half, output, pair).reshape(*lead, -1)
+        if not self.resident:
+            return split.transpose(*range(len(lead)), quad, block, half, output, pair).reshape(*lead, -1)
+        whole = split.transpose(*range(len(lead)), quad, block, half, output, pair)
+        parts = [whole[..., span[0] : span[-1] + 1, :, :, :].reshape(*lead, -1) for span in self._spans()]
+        return np.concatenate(parts, axis=-1)

@@ -6,6 +6,9 @@ four factors are -128, so weights must not be -128 (`full_range`: they may be; t
 The three depend on each other, 4 cycles apart on the A53 and the A72. An in-order core stands still meanwhile, so a
 step takes all its SMULL first, then all SMLAL2, then all SADALP: about four sums a step hide the latency, for as many
 temporary registers.
+
+Registers multiplied into the same sum in one step share a lane: four products and only one SADALP for two of them.
+That is for weights whose magnitudes allow it, see chains.py.
 """
 
 from __future__ import annotations
@@ -29,40 +32,49 @@ class Sums:
 
     def settle(self) -> None:
         """Ends a step: only now its instructions are emitted."""
-        lower = [self._product(a, w, self.e.low if whole else None) for _, a, w, whole in self._step]
-        upper = [self._product(a, w, self.e.high) if whole else None for _, a, w, whole in self._step]
-        finished = []
-        if self.full_range:
-            for products in (lower, upper):
-                finished += self._widen(products)
-        else:
-            both = zip(lower, upper, strict=True)
-            sums = [low if high is None else self.e.add(low, high, "int16x8") for low, high in both]
-            finished = self._widen(sums)
-        self.e.settle(finished)
+        products: dict[Hashable, Value] = {}
+        kept = []
+        for members in self._rounds():
+            for half in (self.e.low, self.e.high):
+                for key, activation, weight, whole in members:
+                    if not whole and half == self.e.high:
+                        continue
+                    product = self._product(activation, weight, half if whole else None)
+                    known = None if self.full_range else products.get(key)
+                    products[key] = product if known is None else self.e.add(known, product, "int16x8")
+                if self.full_range:
+                    kept += [self._widen(key, product) for key, product in products.items()]
+                    products = {}
+        kept += [self._widen(key, product) for key, product in products.items()]
+        self.e.settle(kept)
         self._step = []
+
+    def _rounds(self) -> list[list[tuple[Hashable, Value, Value, bool]]]:
+        """The step's members: those that come first for their sum, those that come second, and so on."""
+        rounds: list[list[tuple[Hashable, Value, Value, bool]]] = []
+        seen: dict[Hashable, int] = {}
+        for member in self._step:
+            number = seen[member[0]] = seen.get(member[0], -1) + 1
+            if number == len(rounds):
+                rounds.append([])
+            rounds[number].append(member)
+        return rounds
 
     def _product(self, activation: Value, weight: Value, half) -> Value:
         """int16x8 products; half: which half of int8x16 registers, or None for int8x8."""
         operands = [half(value, "int8x8") for value in (activation, weight)] if half else [activation, weight]
         return self.e.op("smull", "int16x8", *operands)
 
-    def _widen(self, products: list[Value | None]) -> list[Value]:
-        """Adds one product to each sum of the step; returns what has to be kept."""
-        kept = []
-        for (key, *_), product in zip(self._step, products, strict=True):
-            if product is None:
-                continue
-            pairs = self.e.op("saddlp", "int32x4", product)
-            if key in self.values:
-                self.values[key] = self.e.add(self.values[key], pairs, "int32x4")
-                kept.append(self.values[key])
-            else:
-                # LLVM folds the first two SADDLP of a sum into SADDLP + SADALP of the first product, so that
-                # is what has to be kept.
-                self.values[key] = pairs
-                kept.append(product)
-        return kept
+    def _widen(self, key: Hashable, product: Value) -> Value:
+        """Adds a product to a sum; returns what has to be kept."""
+        pairs = self.e.op("saddlp", "int32x4", product)
+        if key in self.values:
+            self.values[key] = self.e.add(self.values[key], pairs, "int32x4")
+            return self.values[key]
+        # LLVM folds the first two SADDLP of a sum into SADDLP + SADALP of the first product, so that is what has to
+        # be kept.
+        self.values[key] = pairs
+        return product
 
     def __getitem__(self, key: Hashable) -> Value:
         return self.values[key]

@@ -50,14 +50,18 @@ def conv_case(
     full_range: bool = False,
     extreme: bool = False,
     pre_shift: bool = False,
+    largest: int = 127,
+    weight_value: int | None = None,
 ) -> Case:
-    """A 1x1 convolution; depth and outputs are per group."""
+    """A 1x1 convolution; depth and outputs are per group. largest: weight; weight_value: of all of them."""
     channels, in_channels = groups * outputs, groups * depth
     shift, fraction = int(rng.integers(3, 9)), int(rng.integers(4, 8))
     low = int(rng.integers(-127, 0)) if relu else -128
-    weight = rng.integers(-127, 128, (channels, 1, 1, depth)).astype(np.int8)
+    weight = rng.integers(-largest, largest + 1, (channels, 1, 1, depth)).astype(np.int8)
     if full_range:
         weight[:] = -128
+    if weight_value is not None:
+        weight[:] = weight_value
     peak = int(74 * 74 * np.sqrt(depth) * 2)
     constants = requant_constants(rng, channels, peak, shift, fraction, bias, pre_shift)
     constants |= {"weight": weight, "pad_value": np.zeros(in_channels, np.int8)}

@@ -18,8 +18,8 @@ from cases import (
 )
 from emulated import Case, run_cases
 
-from shufflec.kernels.a64 import pointwise_conv2d
-from shufflec.kernels.a64.pointwise_cost import DOT, LANES, RESIDENT, SCRATCH
+from shufflec.kernels.a64 import pointwise_conv2d, pointwise_cost
+from shufflec.kernels.a64.pointwise_cost import CHAINS, DOT, LANES, RESIDENT, SCRATCH
 from shufflec.kernels.kernel import Workload
 from shufflec.kernels.portable.families import PREFIX
 from shufflec.kernels.select import select
@@ -86,18 +86,45 @@ def test_pointwise_tilings(isa, tmp_path):
 
         def chosen(workload: Workload):
             named = tuple(zip(names, tiling, strict=True))
-            assert named in pointwise_conv2d.tilings(workload)
+            assert named[:3] in pointwise_cost.legal(workload)
             return pointwise_conv2d.build(workload, named)
 
         return chosen
 
     tilings = [(LANES, 2, 3, 1), (LANES, 6, 1, 0), (RESIDENT, 1, 2, 2), (RESIDENT, 2, 5, 0), (SCRATCH, 7, 3, 1)]
+    tilings += [(CHAINS, 4, 4, 1), (CHAINS, 3, 5, 0), (CHAINS, 1, 1, 2)]
     if isa == "dotprod":
         tilings = [(DOT, 7, 3, 0), (DOT, 6, 4, 1), (DOT, 3, 7, 2), (DOT, 1, 1, 0)]
     check(
         [
             conv_case(rng, choose(t), isa, 5, 5, 2, 36, 44, bias=bool(i % 2), residual=5000 * (i % 3), pre_shift=i == 2)
             for i, t in enumerate(tilings)
+        ],
+        tmp_path,
+    )
+
+
+@pytest.mark.parametrize("tile, blocks", [(4, 4), (3, 5), (8, 2)])
+def test_four_products_in_a_lane(tile, blocks, tmp_path):
+    """Weights that all, some or none of the lanes can share, and sums at the very ends of int16."""
+    rng = np.random.default_rng(14)
+
+    def chains(workload: Workload):
+        return pointwise_conv2d.build(
+            workload, (("form", CHAINS), ("pixels", tile), ("blocks", blocks), ("schedule", 1))
+        )
+
+    at = (rng, chains, "neon")
+    check(
+        [
+            conv_case(*at, 3, 5, 2, 80, 20, largest=40),
+            conv_case(*at, 3, 5, 2, 40, 24, largest=90, bias=True),
+            conv_case(*at, 3, 5, 1, 52, 48, largest=70, residual=4000),
+            conv_case(*at, 3, 5, 2, 160, 20, weight_value=64, extreme=True),  # 4 x 64 x -128: the least int16
+            conv_case(*at, 3, 5, 2, 48, 20, weight_value=-64, extreme=True),  # one more than the greatest
+            conv_case(*at, 3, 5, 2, 48, 20, weight_value=-63, extreme=True),
+            conv_case(*at, 3, 5, 1, 36, 20, weight_value=127, extreme=True),
+            conv_case(*at, 3, 5, 3, 4, 20, weight_value=1),  # a single quad
         ],
         tmp_path,
     )
