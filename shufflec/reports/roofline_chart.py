@@ -8,7 +8,7 @@ ceiling, with a thin line between the two. A layer that moved nothing stands at 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import ceil, floor, log10, sqrt
+from math import ceil, floor, hypot, log10, sqrt
 
 from shufflec.reports import cost_words, wording
 from shufflec.reports.markup import Markup, element, join, svg
@@ -17,7 +17,8 @@ from shufflec.reports.schema import Layer, Report, Roofline
 
 WIDTH, HEIGHT = 1000, 470
 _LEFT, _RIGHT, _TOP, _BOTTOM = 92, 210, 22, 50  # the labels of the costliest layers stand on the right
-_RADIUS, _LEAST_RADIUS = 13.0, 3.0
+_RADIUS, _LEAST_RADIUS, _LARGE_SHARE = 13.0, 3.0, 0.1  # a layer of that share is as large as a dot gets
+_CHARACTER, _PLACES, _FAR_ENOUGH = 7.0, 25, 12.0  # of the words along a ceiling
 _LABEL_HEIGHT = 34
 _FEW_DECADES = 2.6
 _ROOM = 1.25  # times the largest and the smallest value that is drawn
@@ -46,6 +47,30 @@ class _Scale:
         return [value for value in values if self.low * 0.999 <= value <= self.high * 1.001]
 
 
+@dataclass(frozen=True)
+class _Rising:
+    """A line on the drawing, from its lower left end to its upper right one."""
+
+    x1: float
+    y1: float
+    x2: float
+    y2: float
+
+    @property
+    def length(self) -> float:
+        return hypot(self.x2 - self.x1, self.y2 - self.y1)
+
+    def point(self, along: float, aside: float) -> tuple[float, float]:
+        """A point at a part of the line's length, so many pixels to the right below it."""
+        across, up = (self.x2 - self.x1) / self.length, (self.y2 - self.y1) / self.length
+        x, y = self.x1 + along * (self.x2 - self.x1), self.y1 + along * (self.y2 - self.y1)
+        return x - up * aside, y + across * aside
+
+
+#: A circle: x, y, radius.
+_Mark = tuple[float, float, float]
+
+
 def roofline_chart(report: Report) -> Markup | None:
     """None where no layer can be drawn: no ceilings, or a real board, which does not count what moved."""
     roof = report.roofline
@@ -57,7 +82,8 @@ def roofline_chart(report: Report) -> Markup | None:
     # Large dots first, so that small ones stay visible on top of them.
     dots = [_dot(layer, x, y) for layer in sorted(drawn, key=lambda layer: -(layer.share or 0.0))]
     labels = _labels([layer for layer in costliest if layer in drawn], x, y)
-    return svg(WIDTH, HEIGHT, "roofline of the layers", _axes(x, y), _ceilings(roof, x, y), *dots, labels)
+    marks = [mark for layer in drawn for mark in _marks(layer, x, y)]
+    return svg(WIDTH, HEIGHT, "roofline of the layers", _axes(x, y), _ceilings(roof, x, y, marks), *dots, labels)
 
 
 def _scales(roof: Roofline, drawn: list[Layer]) -> tuple[_Scale, _Scale]:
@@ -102,7 +128,7 @@ def _axes(x: _Scale, y: _Scale) -> Markup:
     return join(parts)
 
 
-def _ceilings(roof: Roofline, x: _Scale, y: _Scale) -> Markup:
+def _ceilings(roof: Roofline, x: _Scale, y: _Scale, marks: list[_Mark]) -> Markup:
     peak, low, high = roof.compute.per_second, x.low, x.high
     parts = []
     for name, ceiling in (("L2", roof.l2), ("DRAM", roof.dram)):
@@ -111,38 +137,52 @@ def _ceilings(roof: Roofline, x: _Scale, y: _Scale) -> Markup:
         # From where it crosses the lower edge (or the left one) up to the compute ceiling.
         start = max(low, y.low / ceiling.per_second)
         ridge = min(peak / ceiling.per_second, high)
-        x1, y1, x2, y2 = x(start), y(start * ceiling.per_second), x(ridge), y(ridge * ceiling.per_second)
-        parts.append(_line(x1, y1, x2, y2, f"roof {'dram' if name == 'DRAM' else ''}".strip()))
-        parts.append(_along(x1, y1, x2, y2, f"{name} {cost_words.bandwidth(ceiling.per_second)}", name == "DRAM"))
+        line = _Rising(x(start), y(start * ceiling.per_second), x(ridge), y(ridge * ceiling.per_second))
+        parts.append(_line(line.x1, line.y1, line.x2, line.y2, "roof dram" if name == "DRAM" else "roof"))
+        parts.append(_along(line, f"{name} {cost_words.bandwidth(ceiling.per_second)}", name == "DRAM", marks))
     first = min((peak / ceiling.per_second for ceiling in (roof.l2, roof.dram) if ceiling), default=low)
     parts.append(_line(x(max(first, low)), y(peak), x(high), y(peak), "roof"))
     parts.append(_text(x(high), y(peak) - 7, f"compute {cost_words.rate(peak)}", "end strong"))
     return join(parts)
 
 
-def _along(x1: float, y1: float, x2: float, y2: float, words: str, below: bool) -> Markup | None:
-    """Words along a rising line, below it or above; none where the line is too short for them."""
-    length = sqrt((x2 - x1) ** 2 + (y2 - y1) ** 2)
-    if length < 7 * len(words):
+def _along(line: _Rising, words: str, below: bool, marks: list[_Mark]) -> Markup | None:
+    """Words along a rising line, below it or above, where they are farthest from all marks; none where the line is too
+    short for them."""
+    needed = _CHARACTER * len(words)
+    if line.length < needed:
         return None
-    across, up = (x2 - x1) / length, (y2 - y1) / length
-    # 40 % of the way up: off the lower edge and off the compute ceiling's own words.
-    at_x, at_y = x1 + 0.4 * (x2 - x1), y1 + 0.4 * (y2 - y1)
-    turn = f"matrix({across:.4f} {up:.4f} {-up:.4f} {across:.4f} {at_x:.1f} {at_y:.1f})"
-    return element("text", words, x=0, y=16 if below else -7, class_="mid strong", transform=turn)
+    aside = 12.0 if below else -11.0  # of the middle of the words
+    half = 0.5 * needed / line.length
+    middles = [half + i / (_PLACES - 1) * (1 - 2 * half) for i in range(_PLACES)]
+
+    def room(middle: float) -> float:
+        spots = [line.point(middle + part * half, aside) for part in (-1.0, -0.5, 0.0, 0.5, 1.0)]
+        return min((hypot(x - at_x, y - at_y) - radius for x, y in spots for at_x, at_y, radius in marks), default=0.0)
+
+    # In the middle where all places are far enough off.
+    middle = max(middles, key=lambda at: (min(room(at), _FAR_ENOUGH), -abs(at - 0.5)))
+    across, up = (line.x2 - line.x1) / line.length, (line.y2 - line.y1) / line.length
+    x, y = line.point(middle, aside + 4)  # the words stand on their base line
+    turn = f"matrix({across:.4f} {up:.4f} {-up:.4f} {across:.4f} {x:.1f} {y:.1f})"
+    return element("text", words, x=0, y=0, class_="mid strong", transform=turn)
+
+
+def _marks(layer: Layer, x: _Scale, y: _Scale) -> list[_Mark]:
+    """A layer's dot, and its ring where it moved lines to or from DRAM."""
+    roof = layer.roofline
+    assert roof is not None and layer.macs_per_second is not None  # roofline_chart() chose such layers
+    radius = min(max(_LEAST_RADIUS, _RADIUS * sqrt((layer.share or 0.0) / _LARGE_SHARE)), _RADIUS)
+    height = y(layer.macs_per_second)
+    dot = (x(roof.l2_intensity) if roof.l2_intensity else x.last, height, radius)
+    return [dot, (x(roof.dram_intensity), height, radius)] if roof.dram_intensity else [dot]
 
 
 def _dot(layer: Layer, x: _Scale, y: _Scale) -> Markup:
-    roof = layer.roofline
-    assert roof is not None and layer.macs_per_second is not None  # roofline_chart() chose such layers
     style = colour(wording.category(layer.kind))
-    height = y(layer.macs_per_second)
-    radius = max(_LEAST_RADIUS, _RADIUS * sqrt(layer.share or 0.0) / sqrt(0.1)) if layer.share else _LEAST_RADIUS
-    radius = min(radius, _RADIUS)
-    at = x(roof.l2_intensity) if roof.l2_intensity else x.last
+    (at, height, radius), *rings = _marks(layer, x, y)
     parts = [element("title", _tip(layer))]
-    if roof.dram_intensity:
-        ring = x(roof.dram_intensity)
+    for ring, _, _ in rings:
         parts.append(_line(at, height, ring, height, "link"))
         parts.append(element("circle", cx=ring, cy=height, r=radius, class_=f"ring {style}"))
     parts.append(element("circle", cx=at, cy=height, r=radius, class_=f"dot {style}"))
@@ -165,15 +205,15 @@ def _labels(layers: list[Layer], x: _Scale, y: _Scale) -> Markup:
     ordered = sorted(layers, key=lambda layer: -(layer.macs_per_second or 0.0))
     parts, free = [], float(_TOP + 14)
     for i, layer in enumerate(ordered):
-        roof = layer.roofline
-        assert roof is not None and layer.macs_per_second is not None
-        dot_x, dot_y = x(roof.l2_intensity) if roof.l2_intensity else x.last, y(layer.macs_per_second)
+        dot_x, dot_y, _ = _marks(layer, x, y)[0]
         lowest = HEIGHT - _BOTTOM - _LABEL_HEIGHT * (len(ordered) - 1 - i)
         at = min(max(free, dot_y), lowest)
         free = at + _LABEL_HEIGHT
         parts.append(_line(dot_x, dot_y, _LABEL_X - 6, at - 4, "leader"))
         parts.append(_text(_LABEL_X, at, wording.fitted(layer.name, 26), "strong"))
-        parts.append(_text(_LABEL_X, at + 14, f"{wording.percent(layer.share)}, {cost_words.bound(roof)}", "soft"))
+        parts.append(
+            _text(_LABEL_X, at + 14, f"{wording.percent(layer.share)}, {cost_words.bound(layer.roofline)}", "soft")
+        )
     return join(parts)
 
 
