@@ -1,4 +1,4 @@
-"""Two tables more for the terminal: each layer under the roofline, and what the core waited for in it."""
+"""Tables more for the terminal: each layer under the roofline, and what the core waited for in it."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _Column = tuple[str, Callable[[Layer], str], Callable[[Report], str]]
 
 
 def detail_tables(report: Report) -> list[FittedTable]:
-    """None where there is no time; the second only for an estimated one."""
+    """None where there is no time; the second, and what its words mean, only for an estimated one."""
     cost = report.cost
     if cost is None or cost.milliseconds is None:
         return []
@@ -47,7 +47,7 @@ def detail_tables(report: Report) -> list[FittedTable]:
 
     tables = [FittedTable(len(present), roofline_table)]
     if cost.estimate is not None:
-        tables.append(_waits_table(report))
+        tables += [_waits_table(report), FittedTable(0, lambda _: _glossary(report))]
     return tables
 
 
@@ -84,26 +84,41 @@ def _macs_per_second(report: Report) -> float | None:
 
 def _waits_table(report: Report) -> FittedTable:
     rows = [cost_words.layer_waits(layer) for layer in report.layers]
-    totals = [sum(row.values()) for row in rows]
-    shares = [
-        {name: value / total if total else 0.0 for name, value in row.items()}
-        for row, total in zip(rows, totals, strict=True)
-    ]
-    named = [name for name in cost_words.WAITS if any(row.get(name, 0.0) >= _NEGLIGIBLE for row in shares)]
+    named = _named(report)
     whole = {name: sum(row.get(name, 0.0) for row in rows) for name in named}
-    time = sum(totals) or 1.0
+    time = sum(sum(row.values()) for row in rows) or 1.0
     least_first = sorted(named, key=lambda name: whole[name])
 
     def table(left_out: int) -> Table:
         kept = [name for name in named if name not in least_first[:left_out]]
         foot = ["all layers", *[wording.percent(whole[name] / time, 0) for name in kept]]
         made = _table([cost_words.WAITS[name][0] for name in kept], foot)
-        for layer, row in zip(report.layers, shares, strict=True):
-            cells = [row.get(name, 0.0) for name in kept]
+        for layer in report.layers:
+            shares = _shares(layer)
+            cells = [shares.get(name, 0.0) for name in kept]
             made.add_row(layer.name, *[wording.percent(share, 0) if share >= _SHOWN else "" for share in cells])
         return made
 
     return FittedTable(max(len(named) - 1, 0), table)
+
+
+def _shares(layer: Layer) -> dict[str, float]:
+    waits = cost_words.layer_waits(layer)
+    total = sum(waits.values()) or 1.0
+    return {name: value / total for name, value in waits.items()}
+
+
+def _named(report: Report) -> list[str]:
+    """What is worth a column."""
+    shares = [_shares(layer) for layer in report.layers]
+    return [name for name in cost_words.WAITS if any(row.get(name, 0.0) >= _NEGLIGIBLE for row in shares)]
+
+
+def _glossary(report: Report) -> Table:
+    grid = Table.grid(padding=(0, 2))
+    for name in _named(report):
+        grid.add_row(*cost_words.WAITS[name])
+    return grid
 
 
 def _table(heads: list[str], foot: list[str]) -> Table:

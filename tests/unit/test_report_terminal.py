@@ -52,6 +52,12 @@ stage2.1.conv1      50 %     20 %         10 %          15 %   5 %
 stage2.1.conv2      50 %     20 %         10 %          15 %   5 %
 classifier          50 %     20 %         10 %          15 %   5 %
 all layers          50 %     20 %         10 %          15 %   5 %
+
+dispatch      the core issued as many instructions as it can in a cycle: it waited for nothing
+latency       a result was not there yet
+load misses   loads that missed the first data cache
+store misses  stores that missed the first data cache
+DRAM          lines that moved between the last cache and DRAM
 """
 
 
