@@ -30,7 +30,8 @@ def llvm_target(triple: str, mcpu: str, features: tuple[str, ...] = ()) -> tvm.t
         config["vector-width"] = 128
         config["mfloat-abi"] = "hard" if triple.endswith("hf") else "soft"
         # LLVM 22.1 can miscompile MVE gathers: a function without a return (backends/baremetal/machine_code.py checks).
-        config["cl-opt"] = ["-enable-arm-maskedgatscat=false"]
+        config["cl-opt"] = ["-enable-arm-maskedgatscat:bool=false"]
+        config["opt-level"] = 1  # loops are not unrolled: flash is scarce, and the kernels unroll what pays
     return tvm.target.Target(config)
 
 

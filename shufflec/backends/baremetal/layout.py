@@ -221,9 +221,9 @@ class _Builder:
             pad = self._pads[op.output]
             (reader,) = [r for r in self.graph.consumers(op.output) if r.kind in _BORDERED and any(r.attrs["pad"])][:1]
             values = reader.constants["pad_value"]
-        workload = workloads.border(self.isa, inner, pad)
+        constants = {"pad_value": values, "sizes": workloads.border_sizes(inner, pad)}
         whole = View(inner.tensor, inner.buffer, 0, *_rest(inner))
-        return self._step(f"{inner.tensor}.border", workload, {"pad_value": values}, (), whole)
+        return self._step(f"{inner.tensor}.border", workloads.border(self.isa), constants, (), whole)
 
 
 def _rest(view: View) -> tuple[Shape, int, int, str]:

@@ -1,7 +1,7 @@
 """What the linked firmware tells of itself: bytes in flash, the stack's worst case, and that every function returns.
 
 The stack is computed from the code: the bytes that each function pushes or takes from SP, along the longest chain of
-calls. The model's layers are called through a table, so its run function counts as the caller of each.
+calls. The kernels are called through a table, so the deepest of them counts below the run function.
 Source: Armv7-M ARM (DDI 0403E), A7.7, encodings of PUSH, STMDB, STR, SUB (SP minus immediate), VPUSH; ELF32 by the
 System V ABI and ELF for the Arm Architecture (IHI 0044), 4.5.5, mapping symbols.
 """
@@ -20,10 +20,12 @@ _SYMTAB, _NOBITS = 2, 8
 _ALLOC, _EXECUTE = 2, 4
 _FUNCTION = 2
 _NOPS = (0x46C0, 0xBF00)
-#: Of the model's call sequence, whose layers are behind function pointers.
+#: Of the model's call sequence, whose kernels are behind function pointers.
 _SEQUENCE = "_run_in"
-_LAYER = "layer_"
-_GENERATED = ("shufflec_", _LAYER)
+_KERNEL = "shufflec_"
+#: What the test program adds: main.c, start.c and the table of tensors.
+_HARNESS = ("main", "begin", "reset", "fault", "vectors", "host_", "stack_", "memset", "semihost")
+_TABLE = "_tensors"
 
 
 @dataclass(frozen=True)
@@ -39,8 +41,8 @@ class Function:
 
 @dataclass(frozen=True)
 class MachineCode:
-    """flash_bytes: everything in flash; code_bytes: of the functions whose names the prefix begins, and of the
-    layers; stack_bytes: the worst case of one inference, with the caller's return address not counted."""
+    """Sizes in bytes. flash_bytes: everything in flash but for the test program; code_bytes: of the kernels and the
+    functions that call them; stack_bytes: the worst case of one inference, below its caller's frame."""
 
     flash_bytes: int
     code_bytes: int
@@ -55,15 +57,15 @@ def inspect_firmware(elf: bytes) -> MachineCode:
     sections, symbols = _tables(elf)
     functions = _functions(elf, sections, symbols)
     by_address = {function.address: function for function in functions.values()}
-    flash = sum(s[5] for s in sections if s[2] & _ALLOC and s[1] != _NOBITS)
-    layers = [function for function in functions.values() if function.name.startswith(_LAYER)]
+    whole = sum(s[5] for s in sections if s[2] & _ALLOC and s[1] != _NOBITS)
+    flash = whole - sum(
+        size for name, size in _all_sizes(symbols) if name.startswith(_HARNESS) or name.endswith(_TABLE)
+    )
     runs = [function for function in functions.values() if function.name.endswith(_SEQUENCE)]
-    depth = 0
-    for run in runs:
-        inner = max((_depth(layer, by_address, ()) for layer in layers), default=0)
-        own = max((_depth(by_address[a], by_address, ()) for a in run.calls if a in by_address), default=0)
-        depth = max(depth, run.frame_bytes + max(inner, own))
-    code = sum(size for name, _, size in _sized(symbols) if name.startswith(_GENERATED))
+    sequence = max((_depth(run, by_address, ()) for run in runs), default=0)
+    kernels = max((_depth(f, by_address, ()) for f in functions.values() if f.name.startswith(_KERNEL)), default=0)
+    depth = sequence + kernels
+    code = sum(size for name, _, size in _sized(symbols) if name.startswith(_KERNEL))
     return MachineCode(flash, code, depth)
 
 
@@ -104,6 +106,11 @@ def _sized(symbols: list[tuple[str, tuple]]) -> list[tuple[str, int, int]]:
         if symbol[3] & 15 == _FUNCTION and symbol[2]
     }
     return list(found.values())
+
+
+def _all_sizes(symbols: list[tuple[str, tuple]]) -> list[tuple[str, int]]:
+    """(name, size) of everything that lies somewhere once."""
+    return list({symbol[1] & ~1: (name, symbol[2]) for name, symbol in symbols if symbol[2]}.values())
 
 
 def _functions(elf: bytes, sections: list[tuple], symbols: list[tuple[str, tuple]]) -> dict[int, Function]:
@@ -150,7 +157,7 @@ def _function(name: str, address: int, code: bytes, data: list[range]) -> Functi
         if wide or first not in _NOPS:  # they fill up to a literal
             ends = _leaves(first, second, wide)
         at += 4 if wide else 2
-    if not ends and name.startswith(_GENERATED):
+    if not ends and name.startswith(_KERNEL):
         raise ShufflecError(
             f"the firmware's {name} was miscompiled: it does not return", "report it with the model and the target"
         )

@@ -14,6 +14,16 @@ from shufflec.backends.program import Program, Step, View
 
 ALIGNMENT = 16
 SLACK = 16  # bytes behind the arena that vector loads may read
+_STEP = f"""
+/* One kernel call. in0, in1, out, scratch: byte offsets in the arena. */
+struct step {{
+  int32_t (*kernel)({_KERNEL_PARAMETERS});
+  const int8_t *weights;
+  const int16_t *requant;
+  const int32_t *accumulators;
+  int32_t in0, in1, out, scratch, tiles;
+}};
+"""
 _TYPES = {"weights": ("int8_t", np.int8), "requant": ("int16_t", np.int16), "accumulators": ("int32_t", np.int32)}
 
 
@@ -110,29 +120,26 @@ def model(program: Program, plan: MemoryPlan, interface: Interface) -> str:
     ]
     lines += [f"int32_t {symbol(kernel)}({_KERNEL_PARAMETERS});" for kernel in program.kernels]
     lines += ["", "/* Constants of each call. */"]
-    calls = []
-    number = 0
+    for number, step in enumerate(program.steps):
+        lines += _constants(step, number)
+    lines += [_STEP, "static const struct step steps[] = {"]
+    lines += [_call(step, number, plan) for number, step in enumerate(program.steps)]
+    firsts = [0]
     for layer in program.layers:
-        body = []
-        for step in layer.steps:
-            lines += _constants(step, number)
-            body.append(_call(step, number, plan))
-            number += 1
-        calls.append((layer.name, body))
-    lines.append("")
-    for i, (name, body) in enumerate(calls):
-        lines += [f"/* {_comment(name)} */", f"static void layer_{i}(int8_t *arena) {{", *body, "}"]
-    table = ", ".join(f"layer_{i}" for i in range(len(calls)))
+        firsts.append(firsts[-1] + len(layer.steps))
+    lines += ["};", "", f"static const uint16_t first_steps[] = {{{', '.join(map(str, firsts))}}};"]
     multipliers = ", ".join(map(str, interface.class_multipliers))
     scales = ", ".join(_float(scale) for scale in interface.logit_scales)
     lines.append(f"""
 #ifdef {u}_TEST
-#define {u}_SHARED
+void {p}_run_layer(int8_t *arena, int32_t layer);
 #else
-#define {u}_SHARED static
+static
 #endif
-{u}_SHARED void (*const {p}_layers[])(int8_t *arena) = {{{table}}};
-{u}_SHARED const int32_t {p}_layer_count = {len(calls)};
+void {p}_run_layer(int8_t *arena, int32_t layer) {{
+  for (const struct step *s = steps + first_steps[layer]; s < steps + first_steps[layer + 1]; s++)
+    s->kernel(arena, s->weights, s->requant, s->accumulators, s->in0, s->in1, s->out, s->scratch, 0, s->tiles);
+}}
 
 const float {p}_logit_scales[{u}_CLASSES] = {{{scales}}};
 static const int32_t multipliers[{u}_CLASSES] = {{{multipliers}}};
@@ -140,7 +147,7 @@ static const int32_t multipliers[{u}_CLASSES] = {{{multipliers}}};
 int {p}_run_in(int8_t *arena, const int8_t *input, int8_t *output) {{
   if ((uintptr_t)arena % {u}_ARENA_ALIGNMENT) return -1;
   if (input != arena + {u}_INPUT_OFFSET) memcpy(arena + {u}_INPUT_OFFSET, input, {u}_INPUT_BYTES);
-  for (int32_t i = 0; i < {p}_layer_count; i++) {p}_layers[i](arena);
+  for (int32_t i = 0; i < {len(program.layers)}; i++) {p}_run_layer(arena, i);
   const int32_t *logits = (const int32_t *)(arena + {u}_LOGITS_OFFSET);
   for (int32_t i = 0; i < {u}_CLASSES; i++) {{
     int32_t value = (int32_t)(((int64_t)logits[i] * multipliers[i] + INT64_C(0x80000000)) >> 32);
@@ -175,8 +182,8 @@ struct {p}_tensor {{
   int32_t offset, height, width, channels, pitch, row, item_bytes;
 }};
 
-extern void (*const {p}_layers[{len(program.layers)}])(int8_t *arena);
-extern const int32_t {p}_layer_count;
+#define {u}_LAYERS {len(program.layers)}
+void {p}_run_layer(int8_t *arena, int32_t layer);
 extern const struct {p}_tensor {p}_tensors[{len(program.layers)}];
 
 #endif
@@ -202,19 +209,19 @@ def _constants(step: Step, number: int) -> Iterator[str]:
         if array.size:
             c_type, dtype = _TYPES[name]
             values = np.ascontiguousarray(array, dtype).reshape(-1).tolist()
-            yield f"static const {c_type} {name}_{number}[{len(values)}] __attribute__((aligned({ALIGNMENT}))) = {{"
+            yield f"static const {c_type} {name}_{number}[{len(values)}] __attribute__((aligned(4))) = {{"
             for first in range(0, len(values), 24):
                 yield "  " + ",".join(map(str, values[first : first + 24])) + ","
             yield "};"
 
 
 def _call(step: Step, number: int, plan: MemoryPlan) -> str:
-    kernel = step.kernel
     pointers = [f"{name}_{number}" if array.size else "0" for name, array in zip(_TYPES, step.constants, strict=True)]
     inputs = [_address(view, plan) for view in step.inputs] + [0, 0]
     scratch = plan.offset(step.scratch) if step.scratch is not None else 0
-    numbers = (inputs[0], inputs[1], _address(step.output, plan), scratch, 0, kernel.tiles)
-    return f"  {symbol(kernel)}(arena, {', '.join(pointers)}, {', '.join(map(str, numbers))});"
+    numbers = (inputs[0], inputs[1], _address(step.output, plan), scratch, step.kernel.tiles)
+    values = ", ".join((symbol(step.kernel), *pointers, *map(str, numbers)))
+    return f"  {{{values}}}, /* {_comment(step.name)} */"
 
 
 def _address(view: View, plan: MemoryPlan) -> int:

@@ -16,7 +16,7 @@ from shufflec.kernels.kernel import Workload
 Shape = tuple[int, int, int]
 RULE = ("left_shift", "digits", "lift", "clamp_min", "clamp_max")
 
-__all__ = ["Shape", "border", "copy", "of", "window"]
+__all__ = ["Shape", "border", "border_sizes", "copy", "of", "window"]
 
 
 def of(isa: str, graph: Graph, op: Op, stem: Op | None, inputs: list[View], output: View) -> Workload:
@@ -34,10 +34,14 @@ def copy(isa: str, source: View, slot: View) -> Workload:
     return Workload.of("copy", isa, **_plane(slot), **_source(source))
 
 
-def border(isa: str, inner: View, pad: tuple[int, int, int, int]) -> Workload:
-    """The border around a view."""
-    height, width, channels = inner.shape
-    return Workload.of("border", isa, height=height, width=width, channels=channels, pad=pad, out_pitch=inner.pitch)
+def border(isa: str) -> Workload:
+    """The border around a view; its sizes are constants, see `border_sizes`."""
+    return Workload.of("border", isa)
+
+
+def border_sizes(inner: View, pad: tuple[int, int, int, int]) -> np.ndarray:
+    """int16: top, left, bottom, right, height, width, channels and pitch."""
+    return np.array([*pad, *inner.shape, inner.pitch], np.int16)
 
 
 def _plane(view: View) -> dict:

@@ -1,6 +1,6 @@
 """1x1 convolutions with the DSP instructions: two pixels times two output channels.
 
-Two pixels are widened once into the scratch, pair by pair and interleaved, so that one LDRD fetches both pairs of a pixel;
+Two pixels are widened once into the scratch, pair by pair and interleaved, so that LDRD fetches both pairs of a pixel;
 then every output channel multiplies them: per four input channels 2 LDRD, 2 LDR, 4 SXTB16 and 8 SMLAD for 16 products.
 
 Register budget of the inner loop: 4 sums, 4 pairs of activations, 2 words of weights, 2 pointers, 1 counter: 13 of 14.

@@ -1,6 +1,6 @@
 """The stem with the DSP instructions: 3x3 convolution of an RGB plane, stride 2, streamed row by row into its 3x3 pool.
 
-A row of the input is widened to int16 once, with its border, so that the taps of a window row (9 values, and one more that
+A row of the input is widened to int16 once, with its border, so that the taps of a window row (9 values, and one that
 a zero weight meets) are five words in a row: K = 27 becomes 15 SMLADs. The scratch holds three widened input rows and
 three rows of the convolution. Two pixels times two channels: per four outputs 24 loads of activations (LDRD), 30 of
 weights (LDRD) and 60 SMLADs. The pool takes the maximum of four channels at once (SSUB8, SEL); a window that hangs over
@@ -26,7 +26,7 @@ def accepts(workload: Workload) -> bool:
     if workload.kind != "stem_pool":
         return False
     p = dict(workload.params)
-    kernel_h, kernel_w = p["kernel"]
+    kernel_h = p["kernel"][0]
     step = p["stride"][1] * p["in_channels"]
     pooled = (p["pool_kernel"], p["pool_stride"], tuple(p["pool_pad"][:2])) == ((3, 3), (2, 2), (1, 1))
     small = kernel_h * words_of_row(p) <= 16

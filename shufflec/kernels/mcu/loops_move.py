@@ -6,7 +6,7 @@ import numpy as np
 from tvm import tirx
 
 from shufflec.kernels.kernel import Kernel, Packed, Workload
-from shufflec.kernels.mcu.emitter import MEmitter, MRule, const
+from shufflec.kernels.mcu.emitter import MEmitter, MRule
 from shufflec.kernels.mcu.loops_conv import shuffled
 
 NAME = "m-loops-move-1"
@@ -41,29 +41,21 @@ def copy(workload: Workload) -> Kernel:
 
 
 def border(workload: Workload) -> Kernel:
-    """Fills the border of a plane whose inside is written later; `weights`: one byte a channel. A tile is a row."""
-    p = dict(workload.params)
-    top, left, bottom, right = p["pad"]
-    height, width, channels, pitch = p["height"], p["width"], p["channels"], p["out_pitch"]
-    row = left + width + right
+    """Fills the border of a plane whose inside is written later; `weights`: one byte a channel. One tile.
+
+    Its sizes are numbers of `requant`, so that one function serves every layer.
+    """
     e = MEmitter()
-
-    def fill(first: object, count: object, y: object) -> None:
-        with e.loop(count) as x, e.loop(pitch) as c:
-            source = tirx.Min(c, const(channels - 1))
-            e.put_byte(e.arena, e.out + (y * row + first + x) * pitch + c, e.byte(e.weights, source))
-
-    with e.tiles() as y:
-        outside = tirx.any(y < top, y >= top + height)
+    top, left, bottom, right, height, width, channels, pitch = (e.half(e.requant, i) for i in range(8))
+    row = e.bind(left + width + right)
+    with e.tiles(), e.loop(e.bind(top + height + bottom)) as y, e.loop(row) as x:
+        outside = tirx.any(y < top, y >= top + height, x < left, x >= left + width)
         with e.when(outside):
-            fill(0, row, y)
-        with e.when(tirx.Not(outside)):
-            if left:
-                fill(0, left, y)
-            if right:
-                fill(left + width, right, y)
+            pixel = e.at(e.arena, e.bind(e.out + (y * row + x) * pitch))
+            with e.loop(channels) as c:
+                e.put_byte(pixel, c, e.byte(e.weights, c))
 
     def pack(constants: dict[str, np.ndarray]) -> Packed:
-        return Packed(weights=constants["pad_value"].astype(np.int8))
+        return Packed(constants["pad_value"].astype(np.int8), np.asarray(constants["sizes"], np.int16))
 
-    return Kernel(workload, (), NAME, e.function(), top + height + bottom, 0, pack)
+    return Kernel(workload, (), NAME, e.function(), 1, 0, pack)

@@ -50,9 +50,9 @@ int main(void) {
     stack_paint();
     if (header[1] == MODE_LAYERS) {
       memcpy(memory.arena + CONSTANT(INPUT_OFFSET), input, sizeof input);
-      for (int32_t layer = 0; layer < MODEL(layer_count); layer++) {
+      for (int32_t layer = 0; layer < CONSTANT(LAYERS); layer++) {
         MARK_OPEN();
-        MODEL(layers)[layer](memory.arena);
+        MODEL(run_layer)(memory.arena, layer);
         MARK_CLOSE();
         send_tensor(out, &MODEL(tensors)[layer]);
       }
