@@ -28,6 +28,7 @@ from shufflec.cli import (
     run,
     targets,
     train,
+    tune,
 )
 from shufflec.errors import ExitCode, ShufflecError
 
@@ -49,6 +50,7 @@ app.command("compile", rich_help_panel=MAIN_JOB)(compile.compile_command)
 app.command("run", rich_help_panel=MAIN_JOB)(run.run_command)
 app.command("profile", rich_help_panel=MAIN_JOB)(profile.profile_command)
 app.command("compare", rich_help_panel=MAIN_JOB)(compare.compare_command)
+app.command("tune", rich_help_panel=MAIN_JOB)(tune.tune_command)
 app.command("eval", rich_help_panel=MAIN_JOB)(eval.eval_command)
 app.command("train", rich_help_panel=MODEL)(train.train_command)
 app.command("quantize", rich_help_panel=MODEL)(quantize.quantize_command)

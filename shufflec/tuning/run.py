@@ -11,8 +11,10 @@ import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
+from shufflec import kernels
 from shufflec.errors import ShufflecError
 from shufflec.files import cache_dir
 from shufflec.kernels.records import Record, Tiling, toolchain
@@ -44,11 +46,22 @@ class Limits:
     seconds: float = 0.0
 
 
-def journal_path(target: Target, tasks: list[Task], kind: str, sweep_bytes: int) -> Path:
-    """Where a run keeps its journal: its name is a hash of all that decides what it measures."""
+@cache
+def _kernel_sources() -> str:
+    """Hash of the kernels' sources: a changed kernel is not what an older journal measured."""
+    digest = hashlib.sha256()
+    for path in sorted(Path(kernels.__file__).parent.rglob("*.py")):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+def journal_path(target: Target, tasks: list[Task], where: str, sweep_bytes: int) -> Path:
+    """Where a run keeps its journal: its name is a hash of all that decides what it measures.
+
+    where: the kind of boards, virtual ones or those at an address.
+    """
     tools = toolchain()
-    parts = [target.name, target.isa, target.core, target.clock_hz, tools.tvm, tools.llvm, kind, sweep_bytes, SEED]
-    parts = [str(part) for part in parts]
+    parts = [repr(target), tools.tvm, tools.llvm, where, str(sweep_bytes), str(SEED), _kernel_sources()]
     parts += sorted(f"{task.family.NAME} {task.record_key} {len(task.layers)}" for task in tasks)
     name = hashlib.sha256("|".join(parts).encode()).hexdigest()[:16]
     return cache_dir("tuning") / f"{target.name}-{name}.jsonl"
