@@ -32,6 +32,7 @@ def start_clock(target: Target, model: TimeModel, folder: Path) -> tuple[subproc
     command = [sys.executable, "-m", MODULE, "--socket", SOCKET, "--core", target.core]
     command += ["--clock-hz", str(target.clock_hz), "--scale", repr(model.scale)]
     command += ["--store-miss-ns", repr(model.store_miss_ns), "--dram-line-ns", repr(model.dram_line_ns)]
+    command += ["--shared-line-ns", repr(model.shared_line_ns)]
     ours, its = socket.socketpair()
     ours.shutdown(socket.SHUT_RD)  # whoever reads from it finds its end, as from /dev/null
     # It runs in the board's folder, from where a checkout's package would not be found.

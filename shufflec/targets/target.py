@@ -268,6 +268,7 @@ class _Reader:
             self.number("time.pair_percent", 1, 150) if "pair_percent" in table else None,
             self.number("time.layer_pair_percent", 1, 150) if "layer_pair_percent" in table else None,
             self.integer("time.fitted_clock_hz", *_CLOCK_RANGE) if "fitted_clock_hz" in table else 0,
+            self.number("time.shared_line_ns", 0, 1000) if "shared_line_ns" in table else 0.0,
         )
         fitted_caches = self.text("time.fitted_caches", empty=True)
         clock_hz = self.integer("core.clock_hz", *_CLOCK_RANGE)

@@ -46,6 +46,7 @@ def _time(target: Target) -> dict[str, object]:
         "layer_pair_percent": model.layer_pair_percent,
         "fitted_clock_hz": target.clock_hz,
         "fitted_caches": geometry(target.caches),
+        "shared_line_ns": model.shared_line_ns,
     }
     return {key: value for key, value in figures.items() if value is not None}
 

@@ -103,7 +103,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--socket", type=Path, required=True, help="Unix socket to answer on")
     parser.add_argument("--core", required=True, help="core model, as in cortex-a72")
     parser.add_argument("--clock-hz", type=float, required=True)
-    for name in ("--scale", "--store-miss-ns", "--dram-line-ns"):
+    for name in ("--scale", "--store-miss-ns", "--dram-line-ns", "--shared-line-ns"):
         parser.add_argument(name, type=float, required=True, help="parameter of the board, see targets/*.toml")
     return parser.parse_args()
 
@@ -111,7 +111,13 @@ def _options() -> argparse.Namespace:
 def main() -> int:
     """Says READY on standard output when it can answer, or one line on why it never will."""
     options = _options()
-    time = TimeModel(options.scale, options.store_miss_ns, options.dram_line_ns, uncertainty_percent=0)
+    time = TimeModel(
+        options.scale,
+        options.store_miss_ns,
+        options.dram_line_ns,
+        uncertainty_percent=0,
+        shared_line_ns=options.shared_line_ns,
+    )
     try:
         clock = Clock(options.core, options.clock_hz, time)
         library()  # built on first use: now, not in the middle of a measurement

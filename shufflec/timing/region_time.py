@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import fsum
 
 from shufflec.errors import UnsupportedModelError
@@ -18,8 +18,6 @@ from shufflec.timing.waits import share_out
 MAX_UNKNOWN = 0.02
 # A region of a few hundred instructions is the timing itself; one system instruction in it is no reason to refuse.
 _NEGLIGIBLE_CYCLES = 2000.0
-# Published timings with four threads fit the busiest thread's cycles, plus half as much again for the memory.
-_MEMORY_SLOWDOWN, _AT_THREADS = 0.5, 4
 _DIGITS = 3  # of a nanosecond: keeps the last bits of a sum out of the report
 
 BlockCycles = Callable[[list[bytes]], list[BlockEstimate]]
@@ -50,12 +48,20 @@ class _Part:
     def core(self) -> float:
         return self.compute + self.load
 
+    @property
+    def total(self) -> float:
+        return fsum((self.compute, self.load, self.store, self.dram))
+
 
 def region_time(board: Board, runs: Sequence[BlockRun], block_cycles: BlockCycles) -> Estimate:
     """The estimate for a region, the same whatever the order of `runs`. block_cycles: of each block, on this core.
 
-    What ran alone is timing/board_time.py's formula. Where threads ran side by side, the busiest one's core time
-    counts, and the memory serves all of them.
+    What ran alone is timing/board_time.py's formula. Where threads ran side by side, each section takes
+
+        the busiest thread's core time + all threads' memory time, at least shared_line_ns x DRAM lines
+
+    One core of these boards asks for about as many lines as their memory delivers, so that threads wait in a row for
+    it, and none of it hides behind another's computing.
     Raises UnsupportedModelError when unknown instructions take more than MAX_UNKNOWN of the cycles.
     """
     runs = _joined(runs)
@@ -98,14 +104,11 @@ def _side_by_side(board: Board, threads: dict[int, list[tuple[BlockRun, BlockEst
     parts = {number: [_block_time(board, run, one) for run, one in pairs] for number, pairs in threads.items()}
     core = {number: fsum(part.core for part in of_thread) for number, of_thread in parts.items()}
     busiest = max(sorted(core), key=core.__getitem__)
-    busy = fsum(core.values()) / core[busiest] if core[busiest] else 1.0
-    slower = 1 + _MEMORY_SLOWDOWN * (busy - 1) / (_AT_THREADS - 1)
-    found = []
-    for number, of_thread in parts.items():
-        for part in of_thread:
-            compute, load = (part.compute, part.load) if number == busiest else (0.0, 0.0)
-            found.append(_Part(compute, load, part.store * slower, part.dram * slower, part.waits))
-    return found
+    found = parts.pop(busiest)
+    found += [replace(part, compute=0.0, load=0.0) for of_thread in parts.values() for part in of_thread]
+    lines = sum(run.dram_lines for pairs in threads.values() for run, _ in pairs)
+    missing = board.time.shared_line_ns * lines - fsum(part.total for part in found)
+    return [*found, _Part(0.0, 0.0, 0.0, missing, {})] if missing > 0 else found
 
 
 def _block_time(board: Board, run: BlockRun, one: BlockEstimate) -> _Part:

@@ -73,16 +73,28 @@ def test_overlap_hides_a_share_of_the_shorter_side_block_by_block():
     assert estimate.dram_ns == 0.25 * 40
 
 
-def test_the_busiest_thread_counts_and_threads_slow_the_memory():
+def test_the_busiest_thread_counts_and_all_wait_in_a_row_for_the_memory():
     runs = [BlockRun(A, 100, 2, 1, 1, 0, 1, thread) for thread in range(4)]
     four = region_time(BOARD, runs, cycles())
     assert (four.compute_ns, four.load_miss_ns) == (2000, 2 * 5 * 2)
-    assert (four.store_miss_ns, four.dram_ns) == (1.5 * 30 * 4, 1.5 * 10 * 4)
+    assert (four.store_miss_ns, four.dram_ns) == (30 * 4, 10 * 4)
     assert (four.l1_load_misses, four.l1_store_misses, four.dram_lines) == (8, 4, 4)
     busier = [*runs, BlockRun(B, 10, section=1, thread=2)]
     assert region_time(BOARD, busier, cycles()).compute_ns == 2 * (1000 + 20)
     idle = region_time(BOARD, [BlockRun(A, 100, 8, 4, 6, 0, 1, 3)], cycles())
     assert idle == region_time(BOARD, [BlockRun(A, 100, 8, 4, 6)], cycles())
+
+
+def test_a_section_takes_at_least_as_long_as_the_memory_needs_for_its_lines():
+    board = replace(BOARD, time=replace(BOARD.time, shared_line_ns=25.0))
+    streaming = [BlockRun(B, 100, 0, 0, 30, 10, 1, thread) for thread in range(4)]  # 400 ns of core, 160 lines
+    assert region_time(board, streaming, cycles()).total_ns == 25 * 160
+    computing = [BlockRun(A, 500, 0, 0, 30, 10, 2, thread) for thread in range(4)]  # 10,000 ns of core
+    assert region_time(board, computing, cycles()).total_ns == 10_000 + 10 * 160
+    # Each section for itself: what one has left does not help another.
+    assert region_time(board, streaming + computing, cycles()).total_ns == 25 * 160 + 10_000 + 10 * 160
+    alone = [replace(run, section=0, thread=0) for run in streaming]
+    assert region_time(board, alone, cycles()).total_ns == 1600 + 10 * 160
 
 
 def test_sections_follow_each_other_and_each_waits_for_its_busiest_thread():
