@@ -22,6 +22,7 @@ REPEATS = 5
 MIN_MS = 20  # of runs in each of them
 # Of the repeats, most agree within a quarter even on a board that does other things now and then.
 _AGREE, _MOST_AGREE = 0.25, 3
+_ROUNDS = 3
 # Against the other workloads' ratio of timed to estimated; published networks stay within 1.6 of it on other boards.
 _ABSURD = 5.0
 _HINT = "stop other programs on the board and let it cool, or check its timer"
@@ -66,7 +67,7 @@ def time_workloads(session: Session, networks: Sequence[Network], timings: Timin
         for workload, call in _calls(remote, missing, x, min_ms):
             advance(f"timing {workload.name}", len(timings.milliseconds), total)
             nothing = remote.time_nothing(min_ms)
-            milliseconds = _agreed(session.address, workload.name, [call() for _ in range(repeats)]) - nothing
+            milliseconds = _settled(session.address, workload.name, call, repeats) - nothing
             if milliseconds <= 0:
                 raise _garbage(session.address, workload.name, milliseconds)
             timings.add(workload.name, milliseconds)
@@ -84,16 +85,21 @@ def _calls(
             yield workload, lambda index=workload.layer: remote.time_layer(index, min_ms)
 
 
-def _agreed(address: str, name: str, repeats: Sequence[float]) -> float:
-    """The median of the repeats. Raises DeviceError for times that cannot be or do not agree."""
-    for milliseconds in repeats:
-        if not math.isfinite(milliseconds) or milliseconds <= 0:
-            raise _garbage(address, name, milliseconds)
-    middle = median(repeats)
-    if sum(abs(one / middle - 1) <= _AGREE for one in repeats) < min(_MOST_AGREE, len(repeats)):
-        shown = f"{min(repeats):.3g} to {max(repeats):.3g} ms"
-        raise DeviceError(f"{address}: {name} took {shown} in {len(repeats)} repeats, which do not agree", _HINT)
-    return middle
+def _settled(address: str, name: str, call: Callable[[], float], count: int) -> float:
+    """The median of `count` repeats, of which most agree; of a few such rounds the first that does.
+
+    Raises DeviceError for times that cannot be, or that do not agree in any round.
+    """
+    repeats: list[float] = []
+    for _ in range(_ROUNDS):
+        repeats = [call() for _ in range(count)]
+        if absurd := [one for one in repeats if not (math.isfinite(one) and one > 0)]:
+            raise _garbage(address, name, absurd[0])
+        middle = median(repeats)
+        if sum(abs(one / middle - 1) <= _AGREE for one in repeats) >= min(_MOST_AGREE, count):
+            return middle
+    shown = f"{min(repeats):.3g} to {max(repeats):.3g} ms"
+    raise DeviceError(f"{address}: {name} took {shown} in {count} repeats, which do not agree", _HINT)
 
 
 def _garbage(address: str, name: str, milliseconds: float) -> DeviceError:

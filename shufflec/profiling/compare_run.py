@@ -6,10 +6,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from shufflec.backends.bundle import Bundle, open_bundle
 from shufflec.errors import OptionError
 from shufflec.profiling.compare import MOST_SIDES
 from shufflec.profiling.compare_side import Side
+from shufflec.profiling.firmware import profile_firmware
 from shufflec.profiling.inputs import seeded_inputs
 from shufflec.profiling.open_device import CALL_TIMEOUT_S, open_device
 from shufflec.profiling.profile import Profile, profile_bundle
@@ -57,7 +60,8 @@ def profile_sides(
     say: Callable[[str], None] = lambda _: None,
 ) -> list[Side]:
     """Profiles the bundles, each output checked bit for bit. A virtual board's figures are the same every time: once
-    is enough there; other devices are asked ROUNDS times. Raises as `open_device` and `profile_bundle`."""
+    is enough there; other devices are asked ROUNDS times. Raises as `open_device` and `profile_bundle`, and OptionError
+    for an address with firmware, which QEMU's board runs."""
     rounds: list[list[Profile]] = [[] for _ in bundles]
     for number in range(ROUNDS):
         for letter, bundle, done in zip(letters(len(bundles)), bundles, rounds, strict=True):
@@ -65,15 +69,24 @@ def profile_sides(
                 continue
             checked = seeded_inputs(bundle.preprocessing, inputs if number == 0 else 1)
             shown = lambda phase, at, total, letter=letter: progress(f"{letter}: {phase}", at, total)  # noqa: E731
-            with open_device(
-                bundle.target, device.address, device.key, device.threads, device.timeout_s, say
-            ) as session:
-                done.append(profile_bundle(bundle, session, checked, REPEATS, shown))
+            done.append(_profile(bundle, device, checked, shown, say))
     names = letters(len(bundles))
     return [
         make_side(letter, bundle, tuple(done), device.address)
         for letter, bundle, done in zip(names, bundles, rounds, strict=True)
     ]
+
+
+def _profile(
+    bundle: Bundle, device: Device, inputs: list[np.ndarray], progress: Progress, say: Callable[[str], None]
+) -> Profile:
+    if bundle.target.family == "baremetal":
+        if device.address is not None:
+            raise OptionError("--rpc", device.address, f"{bundle.target.name} has no RPC server", "leave it out")
+        return profile_firmware(bundle, inputs, progress, say).profile
+    where = (device.address, device.key, device.threads, device.timeout_s, say)
+    with open_device(bundle.target, *where) as session:
+        return profile_bundle(bundle, session, inputs, REPEATS, progress)
 
 
 def letters(count: int) -> str:

@@ -177,6 +177,19 @@ def test_one_repeat_that_was_disturbed_does_not_matter():
     )
 
 
+def test_repeats_that_agree_after_a_while_are_taken():
+    calls = []
+
+    def change(name, ms):
+        calls.append(name)
+        return ms * len(calls) if len(calls) <= 5 else ms
+
+    assert astuple(run(FakeSession("measured", TRUE, change=change)).parameters) == pytest.approx(
+        astuple(TRUE), rel=0.01
+    )
+    assert calls.count("net0, whole") == 10
+
+
 @pytest.mark.parametrize("factor", [100, 0.01])
 def test_a_time_far_from_all_others_is_refused_and_taken_again(factor):
     timings = Timings()
