@@ -37,7 +37,12 @@ def compile_command(
     target: Annotated[str, typer.Option(metavar="NAME|FILE.toml", help="See `shufflec targets`.")] = "rasp4",
     groups: Annotated[int | None, typer.Option(help="Groups of the 1x1 convolutions: 1, 2, 3, 4 or 8.")] = None,
     scale: Annotated[float | None, typer.Option(help="Of the channel counts, 0.25 to 2.")] = None,
-    variant: Annotated[str | None, typer.Option(metavar="paper|megvii|mindcv", help="See `shufflec models`.")] = None,
+    variant: Annotated[
+        str | None, typer.Option(metavar="NAME", help="paper, megvii, mindcv; V2: torchvision, megvii.")
+    ] = None,
+    family: Annotated[
+        str | None, typer.Option(metavar="v1|v2", help="ShuffleNetV1 (the default) or V2, for --random-weights.")
+    ] = None,
     input_size: Annotated[str | None, typer.Option(metavar="N|HxW", help="Input pixels, 32 up.")] = None,
     classes: Annotated[int | None, typer.Option(help="Number of classes.")] = None,
     data: Annotated[
@@ -87,6 +92,7 @@ def compile_command(
     if output is not None:
         check_place(output)
     wishes = {"groups": groups, "scale": scale, "variant": variant, "classes": classes, "input_size": input_size}
+    wishes["family"] = family
     wishes = {name: value for name, value in wishes.items() if value is not None}
     stages = Stages()
     with progress_bar() as bar:

@@ -54,10 +54,13 @@ class Stages:
 
 def model_source(model: Path | None, wishes: dict[str, object], random_weights: bool, stages: Stages):
     """(name of the model, what prepare_model takes): a checkpoint, a path of an ONNX file, or random weights."""
-    from shufflec.models.architecture import Architecture, parse_input_size
+    from shufflec.models.architecture import parse_input_size
     from shufflec.models.checkpoint import bundled_checkpoint, check_matches
     from shufflec.models.foreign.load import open_checkpoint
 
+    family = wishes.pop("family", None)
+    if family not in (None, "v1", "v2"):
+        raise OptionError("--family", family, "expected v1 or v2")
     if "input_size" in wishes:
         wishes["input_size"] = parse_input_size(str(wishes["input_size"]))
     if random_weights:
@@ -65,10 +68,13 @@ def model_source(model: Path | None, wishes: dict[str, object], random_weights: 
 
         if model is not None:
             raise OptionError("--random-weights", model, "has weights of its own", "give one or the other")
-        architecture = Architecture(**({"groups": 8} | wishes))
-        name = f"shufflenet_v1_g{architecture.groups}_x{architecture.scale:g}_random"
+        architecture = _random_architecture(family or "v1", wishes)
+        groups = f"_g{architecture.groups}" if architecture.groups else ""
+        name = f"{architecture.family}{groups}_x{architecture.scale:g}_random"
         stages.say(f"Random weights: {architecture}. Its classes mean nothing; its speed does.")
         return name, random_checkpoint(architecture)
+    if family is not None:
+        raise OptionError("--family", family, "is for --random-weights; a model has its own", "leave the option out")
     if model is not None and model.suffix == ".onnx":
         for option, value in wishes.items():
             raise OptionError("--" + option.replace("_", "-"), value, f"{model} has its own", "leave the option out")
@@ -83,6 +89,18 @@ def model_source(model: Path | None, wishes: dict[str, object], random_weights: 
         stages.say(note)
     check_matches(path, opened.checkpoint, **wishes)
     return Path(path.name.removesuffix(".tar")).stem, opened.checkpoint
+
+
+def _random_architecture(family: str, wishes: dict[str, object]):
+    """The architecture that the options describe."""
+    from shufflec.models.architecture import Architecture
+    from shufflec.models.architecture_v2 import ArchitectureV2
+
+    if family == "v1":
+        return Architecture(**({"groups": 8} | wishes))
+    if "groups" in wishes:
+        raise OptionError("--groups", wishes["groups"], "ShuffleNetV2 has no groups", "leave the option out")
+    return ArchitectureV2(**wishes)
 
 
 def prepared_model(source: object, data: str | None, stages: Stages) -> PreparedModel:

@@ -46,6 +46,7 @@ def tune_command(
     groups: Annotated[int | None, typer.Option(help="As for compile.")] = None,
     scale: Annotated[float | None, typer.Option(help="As for compile.")] = None,
     variant: Annotated[str | None, typer.Option(help="As for compile.")] = None,
+    family: Annotated[str | None, typer.Option(metavar="v1|v2", help="As for compile.")] = None,
     input_size: Annotated[str | None, typer.Option(metavar="N|HxW", help="As for compile.")] = None,
     classes: Annotated[int | None, typer.Option(help="As for compile.")] = None,
     data: Annotated[str | None, typer.Option(help="As for compile.")] = None,
@@ -88,6 +89,7 @@ def tune_command(
     if tracker is not None and not key:
         raise OptionError("--tracker", tracker, "needs --key, the kind of board to ask it for")
     wishes = {"groups": groups, "scale": scale, "variant": variant, "classes": classes, "input_size": input_size}
+    wishes["family"] = family
     wishes = {name: value for name, value in wishes.items() if value is not None}
     stages = Stages()
     with progress_bar() as bar:

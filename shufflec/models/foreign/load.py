@@ -13,7 +13,7 @@ from shufflec.models.checkpoint import Checkpoint, check_state, check_values, lo
 from shufflec.models.foreign.mindspore_file import read_mindspore_state
 from shufflec.models.foreign.recognize import Recognition, recognize
 from shufflec.models.foreign.torch_file import is_torch_file, read_torch_state
-from shufflec.models.shufflenet_v1 import build
+from shufflec.models.networks import build
 
 SUFFIXES = (".safetensors", ".pth", ".pt", ".tar", ".ckpt")
 KINDS = "a checkpoint (.safetensors, .pth, .pth.tar, .pt, .ckpt)"
@@ -66,8 +66,8 @@ def _taken(path: Path, recognition: Recognition, state: dict[str, torch.Tensor])
     theirs = recognition.naming.theirs(arch)
     weights = {ours: state[name] for ours, name in theirs.items() if name in state}
     missing = [name for name in theirs.values() if name not in state]
-    unknown = sorted(name for name in state if name.startswith(("first_conv", "features", "classifier")))
-    unknown = [name for name in unknown if name not in set(theirs.values())]
+    roots = tuple({name.partition(".")[0] for name in theirs.values()})
+    unknown = sorted(name for name in state if name.startswith(roots) and name not in set(theirs.values()))
     if missing or unknown:
         what = f"lacks {missing[0]}" if missing else f"has {unknown[0]}, which the network has not"
         raise InputFileError(path, f"looks like {arch}, but {what}", "it is not the whole network, or a changed one")

@@ -11,7 +11,10 @@ import torch
 from shufflec.data.preprocessing import Preprocessing, variant_preprocessing
 from shufflec.errors import InputFileError, OptionError, UnsupportedModelError
 from shufflec.models.architecture import GROUPS, SCALE_RANGE, Architecture
+from shufflec.models.architecture_v2 import SCALES, ArchitectureV2
+from shufflec.models.families import AnyArchitecture
 from shufflec.models.foreign.names import NAMINGS, Naming
+from shufflec.models.foreign.names_v2 import NAMINGS_V2, NamingV2
 
 #: Published widths; another width is worked out from the channels.
 _SCALES = (0.5, 1.0, 1.5, 2.0, 0.25)
@@ -26,46 +29,66 @@ class Recognition:
     so, one sentence each. assumptions: what the file does not say, and what is taken instead, one sentence each.
     """
 
-    naming: Naming
-    architecture: Architecture
+    naming: Naming | NamingV2
+    architecture: AnyArchitecture
     preprocessing: Preprocessing
     reasons: tuple[str, ...]
     assumptions: tuple[str, ...]
 
 
 def recognize(path: Path, state: Mapping[str, torch.Tensor], input_size: tuple[int, int] | None = None) -> Recognition:
-    """The ShuffleNetV1 that `state` holds the weights of.
+    """The ShuffleNet that `state` holds the weights of.
 
     input_size: (H, W) to use it with; None: 224x224, which the published networks were trained at.
     Raises InputFileError when names or shapes are none of a known implementation's.
     """
-    naming = next((naming for naming in NAMINGS if naming.mark in state), None)
+    naming = next((naming for naming in (*NAMINGS, *NAMINGS_V2) if naming.mark in state), None)
     if naming is None:
         shown = ", ".join(sorted(state)[:3])
         raise InputFileError(
             path,
-            f"has weights of no known ShuffleNetV1: {shown}, ...",
-            "expected megvii's ShuffleNet-Series or mindcv's shufflenet_v1; any other network can come as float ONNX",
+            f"has weights of no known ShuffleNet: {shown}, ...",
+            f"expected {', '.join(known.title for known in (*NAMINGS, *NAMINGS_V2))}; other networks: as float ONNX",
         )
-    groups, channels = _groups_and_channels(path, state, naming)
-    classes = _shape(path, state, f"{naming.classifier}.weight", 2)[0]
-    stem = _shape(path, state, "first_conv.0.weight", 4)[0]
+    size = input_size or _TRAINED_SIZE
     try:
-        arch = architecture_of(naming.variant, groups, channels, classes, input_size or _TRAINED_SIZE, stem)
+        told = _tell_v2 if isinstance(naming, NamingV2) else _tell_v1
+        arch, reasons = told(path, state, naming, size)
     except OptionError as error:
         raise UnsupportedModelError(f"{path}: {error.message}", error.hint) from error
-    if arch is None:
-        raise InputFileError(path, f"has {channels} channels in stage 2, which no width from 0.25x to 2x gives")
-    reasons = (
-        f"{naming.mark} is a name of {naming.title} alone, which settles the variant: {naming.variant}.",
-        f"The second unit's first convolution takes {channels // groups} of {channels} channels: {groups} groups.",
-        f"Stages of {', '.join(map(str, arch.stage_channels))} channels are {arch.scale:g}x.",
-    )
+    settled = f"{naming.mark} is a name of {naming.title} alone, which settles the variant: {naming.variant}."
     preprocessing = variant_preprocessing(naming.variant, arch.input_size)
     assumptions = [f"Images are prepared as {naming.title} does: {preprocessing.in_words()}."]
     if input_size is None:
         assumptions.append("The input is 224x224, as the published networks were trained; --input-size says otherwise.")
-    return Recognition(naming, arch, preprocessing, reasons, tuple(assumptions))
+    return Recognition(naming, arch, preprocessing, (settled, *reasons), tuple(assumptions))
+
+
+def _tell_v1(
+    path: Path, state: Mapping[str, torch.Tensor], naming: Naming, size: tuple[int, int]
+) -> tuple[Architecture, tuple[str, ...]]:
+    groups, channels = _groups_and_channels(path, state, naming)
+    classes = _shape(path, state, f"{naming.classifier}.weight", 2)[0]
+    stem = _shape(path, state, "first_conv.0.weight", 4)[0]
+    arch = architecture_of(naming.variant, groups, channels, classes, size, stem)
+    if arch is None:
+        raise InputFileError(path, f"has {channels} channels in stage 2, which no width from 0.25x to 2x gives")
+    return arch, (
+        f"The second unit's first convolution takes {channels // groups} of {channels} channels: {groups} groups.",
+        f"Stages of {', '.join(map(str, arch.stage_channels))} channels are {arch.scale:g}x.",
+    )
+
+
+def _tell_v2(
+    path: Path, state: Mapping[str, torch.Tensor], naming: NamingV2, size: tuple[int, int]
+) -> tuple[ArchitectureV2, tuple[str, ...]]:
+    classes = _shape(path, state, f"{naming.classifier}.weight", 2)[0]
+    channels = 2 * _shape(path, state, naming.mark.rpartition(".")[0] + ".weight", 1)[0]
+    for scale in SCALES:
+        arch = ArchitectureV2(scale, naming.variant, classes, size)
+        if arch.stage_channels[0] == channels:
+            return arch, (f"Stages of {', '.join(map(str, arch.stage_channels))} channels are {arch.scale:g}x.",)
+    raise InputFileError(path, f"has {channels} channels in stage 2, which no width of ShuffleNetV2 gives")
 
 
 def _groups_and_channels(path: Path, state: Mapping[str, torch.Tensor], naming: Naming) -> tuple[int, int]:

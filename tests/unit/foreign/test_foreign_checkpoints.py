@@ -14,9 +14,12 @@ import pytest
 import torch
 
 from shufflec.errors import InputFileError, UnsupportedModelError
+from shufflec.models.architecture_v2 import ArchitectureV2
 from shufflec.models.foreign import torch_file
 from shufflec.models.foreign.load import open_checkpoint
 from shufflec.models.foreign.mindspore_file import checkpoint_message
+from shufflec.models.foreign.names_v2 import NAMINGS_V2
+from shufflec.models.random_weights import random_checkpoint
 
 HERE = Path(__file__).parent
 MEGVII, MINDCV = "megvii_g8_05.pth.tar", "mindcv_g3_05.ckpt"
@@ -62,6 +65,41 @@ def _logits(checkpoint, size):
 def test_logits_are_the_original_implementations(files, name, size, expected):
     opened = open_checkpoint(files / name, size)
     np.testing.assert_allclose(_logits(opened.checkpoint, size), expected, atol=1e-4)
+
+
+def _renamed(arch, naming, folder, drop=()):
+    """A checkpoint of ours as another implementation would have saved it: the path, and ours."""
+    checkpoint = random_checkpoint(arch)
+    names = naming.theirs(arch)
+    state = {names[ours]: tensor for ours, tensor in checkpoint.state.items() if names[ours] not in drop}
+    path = folder / f"{naming.variant}.pth"
+    torch.save(state | {f"{name}.num_batches_tracked": torch.tensor(7) for name in ("x", "y")}, path)
+    return path, checkpoint
+
+
+@pytest.mark.parametrize("naming", NAMINGS_V2, ids=lambda naming: naming.variant)
+@pytest.mark.parametrize("scale", [0.5, 1.5])
+def test_shufflenet_v2_of_both_projects(tmp_path, naming, scale):
+    path, expected = _renamed(ArchitectureV2(scale, naming.variant, 5, 64), naming, tmp_path)
+    opened = open_checkpoint(path, (64, 64))
+    assert opened.checkpoint.architecture == expected.architecture
+    assert all(torch.equal(opened.checkpoint.state[name], tensor) for name, tensor in expected.state.items())
+    assert opened.checkpoint.preprocessing.channel_order == ("BGR" if naming.variant == "megvii" else "RGB")
+
+
+def test_torchvisions_names_are_those_of_its_source():
+    # torchvision 0.28, models/shufflenetv2.py: the first and last of its state dict, and a branch of each kind.
+    names = set(NAMINGS_V2[0].theirs(ArchitectureV2(1.0)).values())
+    assert {"conv1.0.weight", "conv1.1.running_mean", "stage2.0.branch1.2.weight", "stage3.7.branch2.6.bias"} <= names
+    assert {"stage4.3.branch2.3.weight", "conv5.0.weight", "conv5.1.running_var", "fc.weight", "fc.bias"} <= names
+    assert len(names) == 56 * 5 + 2
+
+
+def test_a_shufflenet_v2_with_a_weight_missing_is_named(tmp_path):
+    arch = ArchitectureV2(0.5, "torchvision", 5, 64)
+    path, _ = _renamed(arch, NAMINGS_V2[0], tmp_path, drop=("stage3.4.branch2.3.weight",))
+    with pytest.raises(InputFileError, match=r"looks like ShuffleNetV2 0\.5x .* lacks stage3\.4\.branch2\.3\.weight"):
+        open_checkpoint(path)
 
 
 def test_what_a_file_is_and_why(files):
@@ -249,7 +287,7 @@ def _wide(state):
         (_negative_variance, "stem.bn.running_var has a negative variance"),
         (_missing, r"lacks features\.9\.branch_main_1\.4\.bias"),
         (_extra, r"has features\.9\.branch_main_1\.9\.weight, which the network has not"),
-        (_foreign, "no known ShuffleNetV1: layer1.0.conv1.weight"),
+        (_foreign, "no known ShuffleNet: layer1.0.conv1.weight"),
         (_wrong_shape, "conv2"),
         (_flat, "expected 4 dimensions"),
         (_odd_groups, "no ShuffleNetV1"),
