@@ -7,12 +7,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from shufflec.bench.ncnn_model import to_ncnn
-from shufflec.bench.workload import Workload
+from shufflec.bench.tflite_model import to_tflite
+from shufflec.bench.workload import Workload, absmax
 
 _NUMPY = "numpy==2.4.6"
 _NCNN = "ncnn==1.0.20261020"
 _MNN = "MNN==3.6.1"
 _ONNXRUNTIME = "onnxruntime==1.31.1"
+_LITERT = "ai-edge-litert==2.3.0"
+_IMAGE_STEPS = 28.0  # of an image's bytes for 1.0: calibration images are noise of standard deviation 1
 
 
 @dataclass(frozen=True)
@@ -86,7 +89,7 @@ def _onnxruntime_int8(workload: Workload, folder: Path) -> PeerModel:
 def _ncnn(workload: Workload, folder: Path, quantized: bool) -> PeerModel:
     import onnx
 
-    model = to_ncnn(onnx.load(workload.float_onnx), workload.input_absmax if quantized else None)
+    model = to_ncnn(onnx.load(workload.float_onnx), absmax(workload.ranges) if quantized else None)
     files = folder / "model.param", folder / "model.bin"
     files[0].write_text(model.param)
     files[1].write_bytes(model.weights)
@@ -99,6 +102,54 @@ def _ncnn_float(workload: Workload, folder: Path) -> PeerModel:
 
 def _ncnn_int8(workload: Workload, folder: Path) -> PeerModel:
     return _ncnn(workload, folder, quantized=True)
+
+
+def _litert(workload: Workload, folder: Path, quantized: bool) -> PeerModel:
+    import onnx
+
+    file = folder / "model.tflite"
+    file.write_bytes(to_tflite(onnx.load(workload.float_onnx), workload.ranges if quantized else None))
+    return PeerModel((file,))
+
+
+def _litert_float(workload: Workload, folder: Path) -> PeerModel:
+    return _litert(workload, folder, quantized=False)
+
+
+def _litert_int8(workload: Workload, folder: Path) -> PeerModel:
+    return _litert(workload, folder, quantized=True)
+
+
+def _mnn_int8(workload: Workload, folder: Path) -> PeerModel:
+    """The float model, the settings of MNN's quantizer, and where the guest keeps what it makes of them.
+
+    The quantizer reads images: the calibration inputs, rounded to bytes.
+    """
+    import json
+
+    import numpy as np
+    from PIL import Image
+
+    images = folder / "images"
+    images.mkdir(exist_ok=True)
+    for number, values in enumerate(workload.calibration):
+        pixels = np.clip(np.rint(values[0].transpose(1, 2, 0) * _IMAGE_STEPS + 127.5), 0, 255).astype(np.uint8)
+        Image.fromarray(pixels).save(images / f"{number}.png")
+    height, width = workload.architecture.input_size
+    settings = {
+        "format": "RGB",
+        "mean": [127.5] * 3,
+        "normal": [1 / _IMAGE_STEPS] * 3,
+        "width": width,
+        "height": height,
+        "path": f"{images}/",
+        "used_sample_num": len(workload.calibration),
+        "feature_quantize_method": "KL",
+        "weight_quantize_method": "MAX_ABS",
+        "model": "shufflenet",
+    }
+    (folder / "settings.json").write_text(json.dumps(settings))
+    return PeerModel((workload.float_onnx, folder / "settings.json", folder / "model.mnn"))
 
 
 PEERS = (
@@ -131,4 +182,14 @@ PEERS = (
         _same_qdq,
     ),
     Peer("MNN", "float", "default options", "mnn", (_MNN, _NUMPY), _float_onnx),
+    Peer("MNN", "int8", "its own quantizer, KL, on the calibration images", "mnn", (_MNN, _NUMPY), _mnn_int8),
+    Peer("LiteRT", "float", "XNNPACK, its default", "litert", (_LITERT, _NUMPY), _litert_float),
+    Peer(
+        "LiteRT",
+        "int8",
+        "XNNPACK, its default; int8 activations, int8 weights per channel",
+        "litert",
+        (_LITERT, _NUMPY),
+        _litert_int8,
+    ),
 )

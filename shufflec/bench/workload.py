@@ -1,4 +1,4 @@
-"""The network that every engine runs: ShuffleNetV1 1.0x at 224x224 with 1000 classes and random weights.
+"""The networks that engines run: ShuffleNetV1, mostly 1.0x at 224x224, with 1000 classes and random weights.
 
 Instruction counts do not depend on the weights (an engine that skipped zeros would be an exception), so no training
 is needed; the correlation with the float output still tells a right result from a wrong one.
@@ -28,9 +28,9 @@ _MEASURED_IMAGE_SEED = 1000
 class Workload:
     """One network with all that engines need of it.
 
-    float_onnx, qdq_onnx: files. input: .npy, float32 [1, 3, 224, 224]. reference: the float model's logits [1000] on
-    that input. input_absmax: largest absolute value of each tensor that enters a Conv or Gemm, over the calibration
-    images. macs: multiply-accumulates of one inference.
+    float_onnx, qdq_onnx: files. input: .npy, float32 [1, 3, height, width]. reference: the float model's logits [1000]
+    on that input. ranges: (least, largest) value of each tensor of the float model over the calibration images.
+    macs: multiply-accumulates of one inference.
     """
 
     groups: int
@@ -41,13 +41,15 @@ class Workload:
     input: Path
     reference: np.ndarray
     calibration: tuple[np.ndarray, ...]
-    input_absmax: Mapping[str, float]
+    ranges: Mapping[str, tuple[float, float]]
     macs: int
 
 
-def make_workload(groups: int, folder: Path) -> Workload:
-    """Builds, exports and quantizes the network into `folder`; the same files for the same groups."""
-    architecture = Architecture(groups=groups, scale=1.0, variant="paper", classes=1000, input_size=(224, 224))
+def make_workload(
+    groups: int, folder: Path, scale: float = 1.0, input_size: tuple[int, int] = (224, 224)
+) -> Workload:
+    """Builds, exports and quantizes the network into `folder`; the same files for the same arguments."""
+    architecture = Architecture(groups=groups, scale=scale, variant="paper", classes=1000, input_size=input_size)
     float_model = export_onnx(random_checkpoint(architecture))
     calibration = tuple(_noise(architecture, seed) for seed in range(_CALIBRATION_IMAGES))
     image = _noise(architecture, _MEASURED_IMAGE_SEED)
@@ -64,25 +66,31 @@ def make_workload(groups: int, folder: Path) -> Workload:
         input=folder / "input.npy",
         reference=_session(float_model).run(None, {INPUT: image})[0].ravel(),
         calibration=calibration,
-        input_absmax=measure_absmax(float_model, calibration),
+        ranges=measure_ranges(float_model, calibration),
         macs=complexity(architecture).macs,
     )
 
 
-def measure_absmax(model: onnx.ModelProto, images: tuple[np.ndarray, ...]) -> dict[str, float]:
-    """Largest absolute value of each tensor that enters a Conv or Gemm of a float model, over `images`."""
+def measure_ranges(model: onnx.ModelProto, images: tuple[np.ndarray, ...]) -> dict[str, tuple[float, float]]:
+    """(least, largest) value of the input and of each node's output of a float model, over `images`."""
     graph_input = model.graph.input[0].name
-    names = sorted({node.input[0] for node in model.graph.node if node.op_type in ("Conv", "Gemm")} - {graph_input})
+    names = [name for node in model.graph.node for name in node.output]
     probe = onnx.ModelProto()
     probe.CopyFrom(model)
     del probe.graph.output[:]
     probe.graph.output.extend(onnx.ValueInfoProto(name=name) for name in names)
     session = _session(probe)
-    absmax = dict.fromkeys([graph_input, *names], 0.0)
+    ranges = dict.fromkeys([graph_input, *names], (np.inf, -np.inf))
     for image in images:
         for name, value in zip([graph_input, *names], [image, *session.run(names, {graph_input: image})], strict=True):
-            absmax[name] = max(absmax[name], float(np.abs(value).max()))
-    return absmax
+            low, high = ranges[name]
+            ranges[name] = min(low, float(value.min())), max(high, float(value.max()))
+    return ranges
+
+
+def absmax(ranges: Mapping[str, tuple[float, float]]) -> dict[str, float]:
+    """Largest absolute value of each tensor."""
+    return {name: max(abs(low), abs(high)) for name, (low, high) in ranges.items()}
 
 
 def _noise(architecture: Architecture, seed: int) -> np.ndarray:

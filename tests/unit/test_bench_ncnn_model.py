@@ -7,7 +7,8 @@ import onnx
 import pytest
 
 from shufflec.bench.ncnn_model import NcnnModel, to_ncnn
-from shufflec.bench.workload import measure_absmax
+from shufflec.bench.workload import absmax as largest
+from shufflec.bench.workload import measure_ranges
 from shufflec.errors import UnsupportedModelError
 from shufflec.models.architecture import Architecture
 from shufflec.models.random_weights import random_checkpoint
@@ -23,7 +24,7 @@ def float_model(request: pytest.FixtureRequest) -> onnx.ModelProto:
 @pytest.fixture(scope="module")
 def absmax(float_model: onnx.ModelProto) -> dict[str, float]:
     image = np.random.default_rng(0).standard_normal((1, 3, 32, 32)).astype(np.float32)
-    return measure_absmax(float_model, (image, 2 * image))
+    return largest(measure_ranges(float_model, (image, 2 * image)))
 
 
 def _layers(model: NcnnModel) -> list[tuple[str, list[str], list[str], dict[int, int]]]:
@@ -104,9 +105,10 @@ def test_scales_come_from_the_ranges(float_model: onnx.ModelProto, absmax: dict[
 
 def test_absmax_is_the_largest_over_all_images(float_model: onnx.ModelProto) -> None:
     image = np.random.default_rng(0).standard_normal((1, 3, 32, 32)).astype(np.float32)
-    absmax = measure_absmax(float_model, (3 * image, image))
-    assert absmax["input"] == np.abs(3 * image).max()
-    assert len(absmax) == len({node.input[0] for node in float_model.graph.node if node.op_type in ("Conv", "Gemm")})
+    ranges = measure_ranges(float_model, (3 * image, image))
+    assert largest(ranges)["input"] == np.abs(3 * image).max()
+    assert ranges["input"] == (3 * image.min(), 3 * image.max())
+    assert {name for node in float_model.graph.node for name in (node.input[0], *node.output)} == set(ranges)
 
 
 def test_an_unknown_operator_is_named(float_model: onnx.ModelProto) -> None:
