@@ -67,7 +67,9 @@ def board_ceilings(target: Target, threads: int) -> Ceilings | None:
         ways.append(Ceiling(1e9 * line / time.store_miss_ns, words + free))
     dram = None
     if time.dram_line_ns > 0:
-        dram = Ceiling(1e9 * line / time.dram_line_ns, f"{lines} at {time.dram_line_ns:g} ns each (fitted)")
+        # Of one core alone, which some loops run on: cores side by side may be slower, never faster.
+        shared = f"; cores side by side: {time.shared_line_ns:g} ns" if cores > 1 and time.shared_line_ns else ""
+        dram = Ceiling(1e9 * line / time.dram_line_ns, f"{lines} at {time.dram_line_ns:g} ns each (fitted){shared}")
     peak = cores * target.peak_macs_per_cycle * target.clock_hz
     words = f"{times}{target.peak_macs_per_cycle} MACs a cycle at {target.clock_hz / 1e9:g} GHz"
     source = f"{words}: {target.sources['peak']}" if "peak" in target.sources else words

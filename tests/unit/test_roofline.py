@@ -58,6 +58,8 @@ def test_threads_multiply_and_refill_side_by_side_and_share_the_memory(monkeypat
     assert four.compute.per_second == 4 * one.compute.per_second
     assert four.l2.per_second == 4 * one.l2.per_second
     assert four.dram == one.dram
+    shared = board_ceilings(board(monkeypatch, 8, shared_line_ns=20.0), 4).dram
+    assert shared.per_second == one.dram.per_second and shared.source.endswith("; cores side by side: 20 ns")
     assert more == four  # the board has four cores
 
 
