@@ -31,7 +31,6 @@ def llvm_target(triple: str, mcpu: str, features: tuple[str, ...] = ()) -> tvm.t
         config["mfloat-abi"] = "hard" if triple.endswith("hf") else "soft"
         # LLVM 22.1 can miscompile MVE gathers: a function without a return (backends/baremetal/machine_code.py checks).
         config["cl-opt"] = ["-enable-arm-maskedgatscat:bool=false"]
-        config["opt-level"] = 1  # loops are not unrolled: flash is scarce, and the kernels unroll what pays
     return tvm.target.Target(config)
 
 
@@ -41,8 +40,11 @@ SHAPED_OPTIONS = ("-disable-lsr:bool=true", "-aarch64-enable-loop-data-prefetch:
 
 
 def _target_of(target: tvm.target.Target, hand_shaped: bool) -> tvm.target.Target:
-    if not hand_shaped or str(target.attrs["mtriple"]).startswith("thumb"):
+    if not hand_shaped:
         return target
+    if str(target.attrs["mtriple"]).startswith("thumb"):
+        # No unrolling: a microcontroller's flash is scarce, and its kernels unroll what pays.
+        return tvm.target.Target({**target.export(), "opt-level": 1})
     return tvm.target.Target({**target.export(), "cl-opt": list(SHAPED_OPTIONS)})
 
 

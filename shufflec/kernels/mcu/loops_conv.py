@@ -8,7 +8,7 @@ from tvm import tirx
 from shufflec.kernels.kernel import Kernel, Packed, Workload
 from shufflec.kernels.mcu.emitter import MEmitter, MRule, Value, const, residual_factor, table
 
-NAME = "m-loops-conv-1"
+NAME = "portable-m-conv-1"
 
 
 def conv2d(workload: Workload) -> Kernel:

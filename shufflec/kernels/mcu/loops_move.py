@@ -9,7 +9,7 @@ from shufflec.kernels.kernel import Kernel, Packed, Workload
 from shufflec.kernels.mcu.emitter import MEmitter, MRule
 from shufflec.kernels.mcu.loops_conv import shuffled
 
-NAME = "m-loops-move-1"
+NAME = "portable-m-move-1"
 
 
 def weighted_sum(workload: Workload) -> Kernel:

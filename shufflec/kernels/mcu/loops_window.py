@@ -11,7 +11,7 @@ from tvm import tirx
 from shufflec.kernels.kernel import Kernel, Packed, Workload
 from shufflec.kernels.mcu.emitter import MEmitter, MRule, Value, const, table
 
-NAME = "m-loops-window-1"
+NAME = "portable-m-window-1"
 
 
 def depthwise_conv2d(workload: Workload) -> Kernel:

@@ -6,13 +6,22 @@ from collections.abc import Callable
 from types import ModuleType
 
 from shufflec.kernels.kernel import Kernel, Workload
-from shufflec.kernels.mcu import dsp_depthwise, dsp_pointwise, dsp_pool, dsp_stem, loops_conv, loops_move, loops_window
+from shufflec.kernels.mcu import (
+    dsp_depthwise,
+    dsp_pointwise,
+    dsp_pool,
+    dsp_stem,
+    loops_conv,
+    loops_move,
+    loops_window,
+    mve_pointwise,
+)
 
 #: Families by ISA, the preferred first: modules with accepts(workload) and build(workload).
 FAMILIES: dict[str, tuple[ModuleType, ...]] = {
     "portable": (),
     "dsp": (dsp_pointwise, dsp_stem, dsp_depthwise, dsp_pool),
-    "mve": (),
+    "mve": (mve_pointwise,),
 }
 
 LOOPS: dict[str, Callable[[Workload], Kernel]] = {
