@@ -91,9 +91,9 @@ def list_devices(json: JsonOption = False) -> None:
     """
     from rich.table import Table
 
-    from shufflec.devices.process_state import running_servers
+    from shufflec.devices.local import devices
 
-    servers = running_servers()
+    servers = devices()
     if json:
         emit_json({"devices": [_entry(server) for server in servers]})
         return

@@ -21,6 +21,7 @@ from shufflec.cli import (
     device,
     doctor,
     eval,
+    farm,
     inspect,
     models,
     profile,
@@ -58,6 +59,7 @@ app.command("inspect", rich_help_panel=MODEL)(inspect.inspect_command)
 app.command("models", rich_help_panel=MODEL)(models.models_command)
 app.command("targets", rich_help_panel=BOARD)(targets.targets_command)
 app.add_typer(device.app, name="device", rich_help_panel=BOARD)
+app.add_typer(farm.app, name="farm", rich_help_panel=BOARD)
 app.add_typer(board.app, name="board", rich_help_panel=BOARD)
 app.command("doctor", rich_help_panel=BOARD)(doctor.doctor_command)
 app.add_typer(bench.app, name="bench", rich_help_panel=BOARD)

@@ -13,6 +13,12 @@ from shufflec.targets.target import Target
 DEFAULT_PORT = 9090  # of TVM's own server too
 
 
+def devices() -> list[RunningServer]:
+    """The devices that run on this machine, by port; those of a farm (farm.py) belong to it."""
+    kinds = (virtual_pi.KIND, stock_server.KIND)
+    return [server for server in process_state.running_servers() if server.kind in kinds]
+
+
 def up(
     target: Target, port: int | None = None, threads: int = 1, say: Callable[[str], None] = lambda _: None
 ) -> tuple[RunningServer, bool]:
@@ -22,7 +28,7 @@ def up(
     any free port where another of ours has that. say: told before anything that takes time.
     Raises DeviceError when the port is taken; OptionError and ToolMissingError as `virtual_pi.start`.
     """
-    running = process_state.running_servers()
+    running = devices()
     for server in running:
         wanted = (server.target, server.threads) == (target.name, threads) and _stands_for(server, target)
         if wanted and port in (None, server.port):
@@ -53,7 +59,7 @@ def down(target_name: str | None = None, port: int | None = None) -> list[Runnin
     """Stops the devices of that target and on that port, all when neither is given; returns those it stopped."""
     chosen = [
         server
-        for server in process_state.running_servers()
+        for server in devices()
         if target_name in (None, server.target) and port in (None, server.port)
     ]
     for server in chosen:

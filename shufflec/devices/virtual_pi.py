@@ -22,7 +22,7 @@ from shufflec.errors import DeviceError, OptionError
 from shufflec.targets.target import Target
 from shufflec.timing.cores.core import core_names
 
-KIND = "virtual-pi"
+KIND, FARM_KIND = "virtual-pi", "farm-pi"
 HOST = "127.0.0.1"
 BOARD = "board.json"  # the target as JSON, which the server tells its clients
 MAX_THREADS = 16  # SHUFFLEC_MAX_THREADS of native/common/counters.h
@@ -31,12 +31,17 @@ _LISTENING = re.compile(r"^listening on [^ ]+:(\d+) ", re.MULTILINE)
 
 
 def start(
-    target: Target, port: int = 0, threads: int = 1, say: Callable[[str], None] = lambda _: None
+    target: Target,
+    port: int = 0,
+    threads: int = 1,
+    say: Callable[[str], None] = lambda _: None,
+    tracker: tuple[str, str] | None = None,
 ) -> RunningServer:
     """Starts a virtual Pi for `target` on the loopback interface and returns when it listens.
 
     port: 0 takes any free one. threads: of TVM's parallel loops on the board, 1 to target.cores. say: told before
-    anything that takes time (the first use fetches and builds the server).
+    anything that takes time (the first use fetches and builds the server). tracker: ("host:port", key) of an RPC
+    tracker to register with; then only its clients are served.
     The server outlives this process; end it with `process_state.stop`. Its time is estimated by a clock process beside
     it when the target has a time model and its core has one, else each instruction counts at its class's cycles.
     Raises OptionError, ToolMissingError (no qemu, no arm64 libraries), or DeviceError when it does not start.
@@ -59,7 +64,7 @@ def start(
     programs = native_programs(emulator, say)
     folder = process_state.new_folder(target.name)
     try:
-        return _launch(target, port, threads, emulator, programs, folder)
+        return _launch(target, port, threads, emulator, programs, folder, tracker)
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
         raise
@@ -78,7 +83,13 @@ def virtual_pi(
 
 
 def _launch(
-    target: Target, port: int, threads: int, emulator: Emulator, programs: NativePrograms, folder: Path
+    target: Target,
+    port: int,
+    threads: int,
+    emulator: Emulator,
+    programs: NativePrograms,
+    folder: Path,
+    tracker: tuple[str, str] | None,
 ) -> RunningServer:
     (folder / "sessions").mkdir()
     (folder / "counters").touch()
@@ -95,6 +106,8 @@ def _launch(
     command += ["--host", HOST, "--port", str(port)]
     command += ["--counters", "counters", "--clock-hz", str(target.clock_hz), "--cycles", cycles]
     command += ["--threads", str(threads), "--board", BOARD]
+    if tracker is not None:
+        command += ["--tracker", tracker[0], "--key", tracker[1]]
     environment = {
         "TVM_NUM_THREADS": "1",  # the board's threads run one after the other (native/rpc_server/parallel_launch.h)
         "TVM_BIND_THREADS": "0",
@@ -130,7 +143,8 @@ def _launch(
         raise DeviceError(
             f"the virtual {target.name} ended as it started: {process_state.last_line(folder / 'server.log')}"
         )
-    server = RunningServer(KIND, target.name, HOST, bound, process.pid, threads, started, folder)
+    kind = KIND if tracker is None else FARM_KIND
+    server = RunningServer(kind, target.name, HOST, bound, process.pid, threads, started, folder)
     process_state.save(server)
     return server
 
