@@ -24,7 +24,7 @@ def outcome(capsys, *arguments: str) -> tuple[ExitCode, str]:
 @pytest.mark.parametrize(
     ("command", "words"),
     [
-        ("profile", ["--rpc", "--threads", "--clock", "shufflec profile", "estimated"]),
+        ("profile", ["--rpc", "--threads", "--clock", "--detail", "shufflec profile", "estimated"]),
         ("run", ["--top", "shufflec run", "cat.jpg"]),
     ],
 )
