@@ -36,8 +36,8 @@ class TimeModel:
     scale: of the core model's cycles. store_miss_ns: nanoseconds per store that misses L1D. dram_line_ns: nanoseconds
     per line that is filled from DRAM or written to it. uncertainty_percent: of one thread's time. pair_percent: of the
     ratio of two networks on this board, None where unknown. layer_pair_percent: the same of two layers with different
-    code. fitted_clock_hz: the clock that the figures were fitted at, 0 where unknown. shared_line_ns: nanoseconds per
-    DRAM line below which several cores together cannot get, 0 where unknown.
+    code. fitted_clock_hz: the clock that the figures were fitted at, 0 where unknown. shared_line_ns: nanoseconds that
+    the memory takes for a DRAM line while all cores ask for lines (64 bytes over its bandwidth), 0 where unknown.
     """
 
     scale: float

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from math import fsum
 
 from shufflec.errors import UnsupportedModelError
@@ -45,10 +46,6 @@ class _Part:
     waits: dict[str, float]
 
     @property
-    def core(self) -> float:
-        return self.compute + self.load
-
-    @property
     def total(self) -> float:
         return fsum((self.compute, self.load, self.store, self.dram))
 
@@ -56,12 +53,12 @@ class _Part:
 def region_time(board: Board, runs: Sequence[BlockRun], block_cycles: BlockCycles) -> Estimate:
     """The estimate for a region, the same whatever the order of `runs`. block_cycles: of each block, on this core.
 
-    What ran alone is timing/board_time.py's formula. Where threads ran side by side, each section takes
+    What ran alone is timing/board_time.py's formula. A section side by side takes longer than its slowest thread would
+    alone, and longer than the memory needs for the lines of all threads; where the two are near each other, threads
+    often wait for lines while the memory waits for requests, so that the time is their hypotenuse:
 
-        the busiest thread's core time + all threads' memory time, at least shared_line_ns x DRAM lines
+        sqrt((slowest thread)^2 + (shared_line_ns x DRAM lines)^2)
 
-    One core of these boards asks for about as many lines as their memory delivers, so that threads wait in a row for
-    it, and none of it hides behind another's computing.
     Raises UnsupportedModelError when unknown instructions take more than MAX_UNKNOWN of the cycles.
     """
     runs = _joined(runs)
@@ -102,13 +99,13 @@ def _alone(board: Board, threads: dict[int, list[tuple[BlockRun, BlockEstimate]]
 
 def _side_by_side(board: Board, threads: dict[int, list[tuple[BlockRun, BlockEstimate]]]) -> list[_Part]:
     parts = {number: [_block_time(board, run, one) for run, one in pairs] for number, pairs in threads.items()}
-    core = {number: fsum(part.core for part in of_thread) for number, of_thread in parts.items()}
-    busiest = max(sorted(core), key=core.__getitem__)
-    found = parts.pop(busiest)
-    found += [replace(part, compute=0.0, load=0.0) for of_thread in parts.values() for part in of_thread]
-    lines = sum(run.dram_lines for pairs in threads.values() for run, _ in pairs)
-    missing = board.time.shared_line_ns * lines - fsum(part.total for part in found)
-    return [*found, _Part(0.0, 0.0, 0.0, missing, {})] if missing > 0 else found
+    alone = {number: fsum(part.total for part in of_thread) for number, of_thread in parts.items()}
+    slowest = max(sorted(alone), key=alone.__getitem__)
+    if len(threads) == 1:
+        return parts[slowest]
+    memory = board.time.shared_line_ns * sum(run.dram_lines for pairs in threads.values() for run, _ in pairs)
+    waiting = math.hypot(alone[slowest], memory) - alone[slowest]
+    return [*parts[slowest], _Part(0.0, 0.0, 0.0, waiting, {})]
 
 
 def _block_time(board: Board, run: BlockRun, one: BlockEstimate) -> _Part:

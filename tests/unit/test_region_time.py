@@ -28,6 +28,7 @@ from shufflec.timing.waits import NAMES, Waits
 
 ONE_GHZ = 1e9  # a cycle is a nanosecond
 BOARD = Board(ONE_GHZ, TimeModel(2.0, 30.0, 10.0, 10.0), refill_cycles=5, overlap=0.0)
+SHARED = replace(BOARD, time=replace(BOARD.time, shared_line_ns=25.0))
 A, B, C = b"aaaa", b"bbbbbbbb", b"cccccccccccc"
 
 
@@ -73,28 +74,28 @@ def test_overlap_hides_a_share_of_the_shorter_side_block_by_block():
     assert estimate.dram_ns == 0.25 * 40
 
 
-def test_the_busiest_thread_counts_and_all_wait_in_a_row_for_the_memory():
+def test_the_slowest_thread_counts_with_its_own_misses():
     runs = [BlockRun(A, 100, 2, 1, 1, 0, 1, thread) for thread in range(4)]
     four = region_time(BOARD, runs, cycles())
     assert (four.compute_ns, four.load_miss_ns) == (2000, 2 * 5 * 2)
-    assert (four.store_miss_ns, four.dram_ns) == (30 * 4, 10 * 4)
+    assert (four.store_miss_ns, four.dram_ns) == (30, 10)
     assert (four.l1_load_misses, four.l1_store_misses, four.dram_lines) == (8, 4, 4)
-    busier = [*runs, BlockRun(B, 10, section=1, thread=2)]
-    assert region_time(BOARD, busier, cycles()).compute_ns == 2 * (1000 + 20)
-    idle = region_time(BOARD, [BlockRun(A, 100, 8, 4, 6, 0, 1, 3)], cycles())
-    assert idle == region_time(BOARD, [BlockRun(A, 100, 8, 4, 6)], cycles())
+    slower = [*runs, BlockRun(B, 10, section=1, thread=2)]
+    assert region_time(BOARD, slower, cycles()).compute_ns == 2 * (1000 + 20)
+    idle = region_time(SHARED, [BlockRun(A, 100, 8, 4, 6, 0, 1, 3)], cycles())
+    assert idle == region_time(SHARED, [BlockRun(A, 100, 8, 4, 6)], cycles())
 
 
-def test_a_section_takes_at_least_as_long_as_the_memory_needs_for_its_lines():
-    board = replace(BOARD, time=replace(BOARD.time, shared_line_ns=25.0))
-    streaming = [BlockRun(B, 100, 0, 0, 30, 10, 1, thread) for thread in range(4)]  # 400 ns of core, 160 lines
-    assert region_time(board, streaming, cycles()).total_ns == 25 * 160
-    computing = [BlockRun(A, 500, 0, 0, 30, 10, 2, thread) for thread in range(4)]  # 10,000 ns of core
-    assert region_time(board, computing, cycles()).total_ns == 10_000 + 10 * 160
+def test_threads_wait_for_the_memory_that_they_share():
+    streaming = [BlockRun(B, 100, 0, 0, 30, 10, 1, thread) for thread in range(4)]  # 400 + 400 ns each, 160 lines
+    assert region_time(SHARED, streaming, cycles()).total_ns == pytest.approx(np.hypot(800, 25 * 160), abs=1e-3)
+    computing = [BlockRun(A, 500, 0, 0, 0, 0, 2, thread) for thread in range(4)]
+    assert region_time(SHARED, computing, cycles()).total_ns == 10_000
     # Each section for itself: what one has left does not help another.
-    assert region_time(board, streaming + computing, cycles()).total_ns == 25 * 160 + 10_000 + 10 * 160
+    both = region_time(SHARED, streaming + computing, cycles())
+    assert both.total_ns == pytest.approx(np.hypot(800, 25 * 160) + 10_000, abs=1e-3)
     alone = [replace(run, section=0, thread=0) for run in streaming]
-    assert region_time(board, alone, cycles()).total_ns == 1600 + 10 * 160
+    assert region_time(SHARED, alone, cycles()).total_ns == 1600 + 10 * 160
 
 
 def test_sections_follow_each_other_and_each_waits_for_its_busiest_thread():
