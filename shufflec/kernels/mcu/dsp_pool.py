@@ -10,6 +10,7 @@ from tvm import tirx
 
 from shufflec.kernels.kernel import Kernel, Packed, Workload
 from shufflec.kernels.mcu.emitter import MEmitter, MRule, const
+from shufflec.kernels.mcu.windows import span
 
 NAME = "dsp-avg-pool-1"
 MAX_TAPS = 128  # of int16 sums
@@ -32,10 +33,10 @@ def build(workload: Workload) -> Kernel:
     e = MEmitter()
     multiplier = e.half(e.requant, 0)
     with e.tiles() as y:
-        rows = _span(e, y, p, 0, "in_height")
+        rows = span(e, y, p, 0, "in_height")
         target_row = e.bind(e.out + y * (p["out_row"] * p["out_pitch"]))
         with e.loop(p["width"]) as x:
-            columns = _span(e, x, p, 1, "in_width")
+            columns = span(e, x, p, 1, "in_width")
             corner = e.bind(e.in0 + (rows[0] * p["in_row"] + columns[0]) * pitch)
             count = e.bind(rows[1] * columns[1])
             # The zero point's part of every sum, and the rounding.
@@ -62,11 +63,3 @@ def build(workload: Workload) -> Kernel:
         return Packed(requant=constants["multiplier"].reshape(-1)[:1].astype(np.int16))
 
     return Kernel(workload, (), NAME, e.function(), p["height"], 0, pack)
-
-
-def _span(e: MEmitter, at: object, p: dict, axis: int, size: str) -> tuple[object, object]:
-    """(first position, how many) of a window inside the input, along an axis."""
-    begin = e.bind(at * p["stride"][axis] - p["pad"][axis])
-    first = e.bind(tirx.Max(begin, const(0)))
-    stop = e.bind(tirx.Min(begin + p["kernel"][axis], const(p[size])))
-    return first, e.bind(stop - first)

@@ -1,7 +1,7 @@
 """Building blocks of the kernels for MVE (Cortex-M55): vectors of 16 bytes or of 4 words.
 
-VMLADAVA adds 16 products to a scalar register; VRMULH is the rule's rounded high word for four channels; loads and stores
-widen and narrow (VLDRB.S32, VSTRB.32).
+VMLADAVA adds 16 products to a scalar register; VRMULH is the rule's rounded high word for four channels; loads widen
+(VLDRB.S32) and stores narrow (VSTRB.32).
 Source: Armv8-M ARM (DDI 0553), C2.4: VMLADAV, VRMULH, VLDRB, VSTRB.
 """
 

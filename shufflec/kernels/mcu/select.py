@@ -15,13 +15,15 @@ from shufflec.kernels.mcu import (
     loops_move,
     loops_window,
     mve_pointwise,
+    mve_stem,
+    mve_window,
 )
 
 #: Families by ISA, the preferred first: modules with accepts(workload) and build(workload).
 FAMILIES: dict[str, tuple[ModuleType, ...]] = {
     "portable": (),
     "dsp": (dsp_pointwise, dsp_stem, dsp_depthwise, dsp_pool),
-    "mve": (mve_pointwise,),
+    "mve": (mve_pointwise, mve_stem, mve_window),
 }
 
 LOOPS: dict[str, Callable[[Workload], Kernel]] = {
