@@ -68,7 +68,8 @@ def journal_path(target: Target, tasks: list[Task], where: str, sweep_bytes: int
 
 
 class Run:
-    """A run over some tasks. observe: told whenever something changed."""
+    """A run over some tasks. observe: told whenever something changed. model: what earlier runs for the same target
+    learned, to go on with; a run that is to be resumed must begin with the same again."""
 
     def __init__(
         self,
@@ -78,10 +79,11 @@ class Run:
         journal: Journal,
         limits: Limits,
         observe: Observe = lambda state: None,
+        model: CostModel | None = None,
     ):
         self._target, self._fleet, self._journal, self._limits, self._observe = target, fleet, journal, limits, observe
         self.state = RunState([TaskState(task) for task in tasks], limits.trials)
-        self._model = CostModel()
+        self._model = model or CostModel()
         self._searches = {task.key: Search(task, self._model, BATCH) for task in tasks}
         self._cases: dict[str, Case] = {}
         self._deadline = time.monotonic() + limits.seconds if limits.seconds else None
