@@ -27,7 +27,7 @@ def render(report: Report) -> str:
         _verdicts(report),
         _layers(report),
         _cost_card(report, "Roofline and best possible time", roofline_content(report)),
-        _cost_card(report, "What the core waited for", waits_content(report)),
+        _cost_card(report, _waits_title(report), waits_content(report)),
         _classes(report),
         _memory(report),
         _shuffle(report),
@@ -145,6 +145,9 @@ def _verdicts(report: Report) -> Markup:
         close = abs(report.cost.layer_sum_difference) <= 0.03
         badge = _badge("adds up", "good") if close else _badge("does not add up", "note")
         lines.append((badge, wording.sum_line(report.cost)))
+        if report.cost.milliseconds is None:
+            words = wording.time_line(report, report.cost)
+            lines.append((_badge("instructions only", "note"), words[:1].upper() + words[1:]))
         if other := wording.other_board_line(report, report.cost):
             lines.append((_badge("another board", "note"), other[:1].upper() + other[1:]))
     if report.random_weights:
@@ -197,6 +200,11 @@ def _layer_table(report: Report) -> Markup:
 
 def _cost_card(report: Report, title: str, content: list[Markup]) -> Markup | None:
     return _card(title, *content, badge=_cost_badge(report)) if content else None
+
+
+def _waits_title(report: Report) -> str:
+    known = report.cost is not None and report.cost.estimate is not None
+    return "What the core waited for" if known else "The costliest layers"
 
 
 def _classes(report: Report) -> Markup | None:

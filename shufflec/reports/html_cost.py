@@ -38,9 +38,10 @@ def waits_content(report: Report) -> list[Markup]:
     if cost is None or cost.milliseconds is None:
         return []
     costly = [element("li", cost_words.costly_line(report, one)) for one in cost.costliest]
-    content = [element("p", "The layers that cost most, and why:"), element("ol", *costly)]
     if cost.estimate is None:
-        return [*content, element("p", "A real board does not say what its core waited for.", class_="soft")]
+        unknown = "The layers that cost most. A real board does not say what its core waited for in them."
+        return [element("p", unknown), element("ol", *costly)]
+    content = [element("p", "The layers that cost most, and why:"), element("ol", *costly)]
     seen = [name for name in cost_words.WAITS if any(cost_words.layer_waits(one)[name] > 0 for one in report.layers)]
     colours = element(
         "div",

@@ -85,6 +85,7 @@ def test_a_board_without_a_time_model_has_instructions_only():
     Outline(page)
     assert page.count(">counted</span>") == 3  # the heading, layers, method
     assert "Instructions per layer" in page and "1.01 k" in page
+    assert "No time: rasp4 has no time model" in page
     for word in ("measured", "estimated", "simulated", " ms", "µs", "Roofline", "floor", "waited for"):
         assert word not in page, word
 
@@ -139,7 +140,8 @@ def test_a_real_board_has_a_floor_but_no_chart():
     assert roofline_chart(report) is None
     page = html.render(report)
     assert "the floor of 300 µs" in page
-    assert "A real board does not say what its core waited for." in page
+    assert "The costliest layers" in page and "What the core waited for" not in page
+    assert "A real board does not say what its core waited for" in page
     assert "what bounds its layers is not known" in page
 
 
