@@ -29,6 +29,10 @@ def library(tmp_path_factory):
     return ctypes.CDLL(str(path))
 
 
+def figures(misses):
+    return misses.l1_loads, misses.l1_stores, misses.dram_fills, misses.dram_writes
+
+
 def configure(library, *levels, line=LINE, threads=1):
     shapes = (Level * len(levels))(*levels)
     return library.cache_model_configure(shapes, len(levels), line, threads)
@@ -36,16 +40,19 @@ def configure(library, *levels, line=LINE, threads=1):
 
 @pytest.fixture
 def run(library):
-    """Runs a trace: "r3" reads line 3, "w3" writes it; (address, size, store, thread) for anything else."""
+    """Runs a trace: "r3" reads line 3, "w3" writes it; (address, size, store, thread) for anything else.
 
-    def run(*trace, thread=0):
+    keep: returns the counters themselves, which a join completes.
+    """
+
+    def run(*trace, thread=0, keep=False):
         misses = Misses()
         for step in trace:
             address, size, store, by = (
                 (int(step[1:]) * LINE, 8, step[0] == "w", thread) if isinstance(step, str) else step
             )
             library.cache_model_access(by, ctypes.c_uint64(address), size, int(store), ctypes.byref(misses))
-        return misses.l1_loads, misses.l1_stores, misses.dram_fills, misses.dram_writes
+        return misses if keep else figures(misses)
 
     return run
 
@@ -123,6 +130,78 @@ def test_threads_have_first_levels_of_their_own_and_share_the_last(library, run)
     assert run("r0", thread=2) == (0, 0, 0, 0)  # not configured: ignored
 
 
+def test_lines_of_one_set_drive_each_other_out_while_others_are_empty(library, run):
+    configure(library, (4, 2, False), (4, 4, True))
+    # Lines 0, 4, 8 share one set of two ways: each comes back when it has just gone. The second level has four ways.
+    assert run("r0", "r4", "r8") == (3, 0, 3, 0)
+    assert run("r0", "r4", "r8") == (3, 0, 0, 0)
+    assert run("r0", "r1", "r2", "r3") == (4, 0, 3, 0)  # 0 had gone again; 1, 2 and 3 have sets of their own
+    assert run("r1", "r2", "r3") == (0, 0, 0, 0)
+
+
+def test_three_levels(library, run):
+    configure(library, (1, 1, False), (1, 2, False), (1, 4, True))
+    assert run("w0", "r1", "r2") == (2, 1, 3, 0)  # L1: 2. L2: 2, 1; 0 came dirty and went on. L3: all three, 0 dirty
+    assert run("r1") == (1, 0, 0, 0)  # from L2
+    assert run("r0") == (1, 0, 0, 0)  # from L3
+    assert run("r3", "r4") == (2, 0, 2, 0)  # L3: 4, 3, 0 and one of 1, 2, all clean but 0
+    assert run("r5", "r6", "r7") == (3, 0, 3, 1)  # the dirty line 0 leaves the last level: written
+
+
+def test_a_store_allocates_and_the_next_read_finds_it(library, run):
+    configure(library, L1, L2)
+    assert run("w5", "r5", "w5") == (0, 1, 1, 0)
+
+
+def test_what_one_thread_writes_leaves_the_others_caches(library, run):
+    configure(library, L1, L2, threads=2)
+    assert run("r0") == (1, 0, 1, 0)
+    assert run("r0", thread=1) == (1, 0, 0, 0)
+    assert run("w0", thread=1) == (0, 0, 0, 0)  # it has the line
+    assert run("r0") == (1, 0, 0, 0)  # not this one any more; it comes from the shared level
+    assert run("r0", thread=1) == (0, 0, 0, 0)  # which still has it, clean now
+    assert run("r4", "r8", thread=1) == (2, 0, 2, 1)  # 0 leaves L1 clean, and L2, where it is dirty, once
+
+
+def side_by_side(library, run, *traces):
+    """Misses of each thread's trace: run one after the other, meant side by side."""
+    library.cache_model_fork()
+    misses = [run(*trace, thread=thread, keep=True) for thread, trace in enumerate(traces)]
+    assert library.cache_model_join() == 0
+    return [figures(one) for one in misses]
+
+
+def test_threads_side_by_side_share_what_one_after_the_other_would_not(library, run):
+    # The shared level holds two lines. Three lines in a row, by each thread: whoever comes second in time finds each
+    # line there, though the whole of the first thread's trace would have driven it out.
+    configure(library, (1, 1, False), (1, 2, True), threads=2)
+    assert side_by_side(library, run, ["r0", "r1", "r2"], ["r0", "r1", "r2"]) == [(3, 0, 3, 0), (3, 0, 0, 0)]
+    configure(library, (1, 1, False), (1, 2, True), threads=2)
+    assert run("r0", "r1", "r2") == (3, 0, 3, 0)
+    assert run("r0", "r1", "r2", thread=1) == (3, 0, 3, 0)
+
+
+def test_threads_side_by_side_have_less_of_the_shared_level_each(library, run):
+    # Two lines each, again and again, in a shared level of two ways in all: alone both stay, together none does.
+    configure(library, (1, 1, False), (1, 2, True), threads=2)
+    assert side_by_side(library, run, ["r0", "r1"] * 3, []) == [(6, 0, 2, 0), (0, 0, 0, 0)]
+    configure(library, (1, 1, False), (1, 2, True), threads=2)
+    assert side_by_side(library, run, ["r0", "r1"] * 3, ["r2", "r3"] * 3) == [(6, 0, 6, 0), (6, 0, 6, 0)]
+
+
+def test_time_goes_by_accesses_also_by_those_that_hit(library, run):
+    configure(library, (1, 1, False), (1, 2, True), threads=2)
+    # While thread 0 stays with line 0, thread 1 goes through three lines; then thread 0 comes to the last of them.
+    assert side_by_side(library, run, [*["r0"] * 9, "r3"], ["r1", "r2", "r3"]) == [(2, 0, 1, 0), (3, 0, 3, 0)]
+
+
+def test_after_the_join_the_caches_are_as_the_threads_left_them(library, run):
+    configure(library, L1, L2, threads=2)
+    assert side_by_side(library, run, ["w0"], ["w1"]) == [(0, 1, 1, 0), (0, 1, 1, 0)]
+    assert run("r0", "r1") == (1, 0, 0, 0)  # its own line, and the other's from the shared level
+    assert run("r1", thread=1) == (0, 0, 0, 0)
+
+
 def test_the_pi_4s_caches_stream_a_buffer_that_fits_only_the_second_level(library, run):
     configure(library, (256, 2, False), (1024, 16, True))
     lines = 65536 // LINE  # twice L1D
@@ -141,6 +220,7 @@ def test_the_pi_4s_caches_stream_a_buffer_that_fits_only_the_second_level(librar
         ([(2, 2, False)], 48),
         ([(2, 2, False)], 8),
         ([(2, 2, False)] * 4, 64),
+        ([(2, 2, False), (4, 2, True), (8, 2, False)], 64),
         ([], 64),
     ],
 )
