@@ -73,6 +73,8 @@ def _notes(pair: Pair) -> list[str]:
     if a.input_size != b.input_size:
         sizes = " and ".join("x".join(map(str, side.input_size)) for side in (a, b))
         notes.append(f"{names} take inputs of different sizes, {sizes}")
+    if "baremetal" in (a.target.family, b.target.family) and a.target.family != b.target.family:
+        notes.append(f"{names} count instructions of different instruction sets, A64 and Thumb")
     if not a.places().keys() & b.places().keys():
         notes.append(f"{names} have no layer in common: different networks, compared as a whole only")
     if a.profile.threads != b.profile.threads:

@@ -42,6 +42,8 @@ def _instruction_words(change: Change) -> str:
         return ""
     if change.instruction_ratio == 1:
         return "as many instructions"
+    if change.instruction_ratio >= _MANY:
+        return f"{change.instruction_ratio:.2g} times as many instructions"
     side = "fewer" if change.instruction_ratio < 1 else "more"
     return f"{_percent(abs(change.instruction_ratio - 1))} % {side} instructions"
 

@@ -183,6 +183,11 @@ def test_three_sides_are_each_compared_with_the_first():
     assert len(comparison.rows[0].changes) == 2
 
 
+def test_other_instruction_sets_are_said_to_be():
+    comparison = compare([estimated_side("A"), estimated_side("B", target=load_target("cortex-m4"))])
+    assert comparison.notes == ("A and B count instructions of different instruction sets, A64 and Thumb",)
+
+
 @pytest.mark.parametrize("count", [0, 1, 9])
 def test_two_to_eight_sides(count):
     with pytest.raises(OptionError, match="expected 2 to 8 bundles"):

@@ -37,6 +37,7 @@ def printed(comparison) -> str:
             Change(0.98, 0.88, 1.09, None, "unsure"),
             "B and A: no difference within the uncertainty (B takes 12 % less to 9.0 % more time)",
         ),
+        (Change(None, None, None, 5.2, "no time"), "B and A: no times to compare; 5.2 times as many instructions"),
         (Change(None, None, None, 0.5, "no time"), "B and A: no times to compare; 50 % fewer instructions"),
         (Change(1.0, 1.0, 1.0, 1.0, "same code"), "B is the same code as A: the same time; as many instructions"),
     ],
