@@ -102,6 +102,38 @@ def test_a53_shifters_and_addresses_need_operands_a_stage_early():
     assert cycles("cortex-a53", load, add_other) == pytest.approx(4.0)  # 2 to the adder, 2 to the address
 
 
+@pytest.mark.parametrize(("core", "expected"), [("cortex-a53", 2.0), ("cortex-a72", 1.0), ("cortex-a76", 1.0)])
+def test_a_loop_of_an_addition(core, expected):
+    # A53: ADD and SUBS, then the branch. The others find a taken branch a cycle, and the rest beside it.
+    assert cycles(core, ADD, SUBS_X9, B_NE) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(("core", "expected"), [("cortex-a72", 8.0), ("cortex-a76", 4.0)])
+def test_loads_and_the_loop_are_free_beside_a_full_simd_pipe(core, expected):
+    # 8 FMLA take both pipes of the A72 for 8 cycles, one of the A76's two for 4; two loads, the count and the branch
+    # have ports of their own: 12 places in the decoders are 4 and 3 cycles' worth.
+    words = [ldr_q(20), ldr_q(21), *(fmla(i) for i in range(8)), SUBS_X9, B_NE]
+    assert cycles(core, *words) == pytest.approx(expected, abs=0.1)
+
+
+def test_a53_waits_for_each_product_unless_they_are_ahead():
+    # A product is there after 4 cycles, SADALP holds the pipes for 2. In pairs: 4 x (4 + 2); products first: 4 + 4 x 2.
+    pairs = [word for i in range(4) for word in (smull(i), sadalp(16 + i, i))]
+    assert cycles("cortex-a53", *pairs) == pytest.approx(24.0)
+    assert cycles("cortex-a53", *(smull(i) for i in range(4)), *pairs[1::2]) == pytest.approx(12.0)
+
+
+@pytest.mark.parametrize("core", ["cortex-a72", "cortex-a76"])
+def test_an_updated_address_is_there_a_cycle_later(core):
+    ldr_post = 0x3CC10420  # ldr q0, [x1], #16
+    assert cycles(core, *[ldr_post] * 4) == pytest.approx(4.0)
+
+
+def test_a76_dot_products_take_both_pipes():
+    sdot = 0x4F9FE3C0  # sdot v0.4s, v30.16b, v31.4b[0]
+    assert cycles("cortex-a76", *(sdot | i for i in range(8))) == pytest.approx(4.0)
+
+
 @pytest.mark.parametrize("core", ["cortex-a53", "cortex-a72", "cortex-a76"])
 def test_waits_add_up_to_the_cycles(core):
     for words in ([fmla(0)], [ADD] * 6, [ldr_q(0), fmla(1), SUBS_X9, B_NE], [smull(0), sadalp(1, 0)] * 3):
