@@ -6,7 +6,7 @@ offset that is free for its whole life), which meets the lower bound on ShuffleN
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from shufflec.backends.program import Buffer
@@ -43,11 +43,14 @@ class MemoryPlan:
         return sorted(found, key=lambda p: (p.offset, p.buffer.name))
 
 
-def plan(buffers: Iterable[Buffer], alignment: int = ALIGNMENT) -> MemoryPlan:
-    """Places every buffer at a multiple of `alignment`. Deterministic: ties are broken by first use, then by name."""
-    buffers = list(buffers)
-    placed: list[Placement] = []
-    for buffer in sorted(buffers, key=lambda b: (-b.nbytes, b.first, b.name)):
+def plan(buffers: Iterable[Buffer], alignment: int = ALIGNMENT, fixed: Mapping[str, int] | None = None) -> MemoryPlan:
+    """Places every buffer at a multiple of `alignment`. Deterministic: ties are broken by first use, then by name.
+
+    fixed: offsets of buffers that have to lie somewhere, by name.
+    """
+    buffers, fixed = list(buffers), fixed or {}
+    placed = [Placement(buffer, fixed[buffer.name]) for buffer in buffers if buffer.name in fixed]
+    for buffer in sorted((b for b in buffers if b.name not in fixed), key=lambda b: (-b.nbytes, b.first, b.name)):
         neighbours = sorted((p for p in placed if _overlap(p.buffer, buffer)), key=lambda p: (p.offset, p.buffer.name))
         offset = 0
         for neighbour in neighbours:

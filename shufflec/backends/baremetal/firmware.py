@@ -11,7 +11,7 @@ import onnx
 
 from shufflec import __version__
 from shufflec.backends.baremetal import source
-from shufflec.backends.baremetal.layout import lay_out
+from shufflec.backends.baremetal.layout import ALIGNMENT, lay_out
 from shufflec.backends.baremetal.link import archive, link_firmware
 from shufflec.backends.baremetal.machine_code import MachineCode, inspect_firmware
 from shufflec.backends.baremetal.source import Interface
@@ -153,8 +153,8 @@ def build_firmware(
 ) -> Firmware:
     """Compiles an integer graph of the rule m-q31; the parameters are compile_firmware's. prefix: of every C name."""
     progress("choosing kernels", 0, 1)
-    program = lay_out(graph, target.isa, select)
-    memory = plan(program.buffers.values(), source.ALIGNMENT)
+    program, fixed = lay_out(graph, target.isa, select)
+    memory = plan(program.buffers.values(), ALIGNMENT, fixed)
     interface = _interface(graph, name, prefix, inputs)
     objects = compile_kernels(program.kernels, target, lambda done, total: progress("compiling kernels", done, total))
     progress("linking", 0, 1)

@@ -23,23 +23,25 @@ from shufflec.ir.graph import Graph, Op
 from shufflec.kernels.kernel import Kernel, Packed, Workload
 
 PIXEL_ALIGNMENT = 4
+ALIGNMENT = 16  # of buffers
 _BORDERED = ("conv2d", "depthwise_conv2d")
 _IN_PLACE = ("add", "requantize")
 
 
-def lay_out(graph: Graph, isa: str, choose: Callable[[Workload], Kernel]) -> Program:
+def lay_out(graph: Graph, isa: str, choose: Callable[[Workload], Kernel]) -> tuple[Program, dict[str, int]]:
     """Lays a graph of the rule m-q31 out. choose: the kernel of a workload.
 
-    The program's first buffer is the int8 input (H, W, C), its last layer writes the int32 logits.
+    Also returns the offsets of the buffers that the int8 input (H, W, C) lies in; it begins at 0. The last layer writes
+    the int32 logits.
     """
     builder = _Builder(graph, isa, choose)
     for op in graph.ops:
         builder.add(op)
     builder.keep_output()
     output_shape = graph.tensors[graph.output].shape
-    return Program(
-        tuple(builder.layers), builder.buffers(), tuple(graph.tensors[graph.input].shape), (1, output_shape[-1])
-    )
+    shape = tuple(graph.tensors[graph.input].shape)
+    program = Program(tuple(builder.layers), builder.buffers(), shape, (1, output_shape[-1]))
+    return program, builder.fixed()
 
 
 @dataclass
@@ -61,10 +63,7 @@ class _Builder:
     def add(self, op: Op) -> None:
         """Appends the layer of one operator; some have none."""
         if op.kind == "quantize":
-            height, width, channels = self.graph.tensors[op.output].shape
-            self._views[op.output] = View(op.output, op.output, 0, (height, width, channels), channels, width)
-            self._sizes[op.output] = height * width * channels
-            self._touch(op.output)
+            self._input(op)
             return
         if op.kind == "dequantize" or op.output in self._fused:
             return  # the application's, or a part of the pool behind it
@@ -81,6 +80,38 @@ class _Builder:
         if op.kind == "max_pool2d" and op.inputs[0] in self._fused:
             macs = self.graph.macs(self._fused[op.inputs[0]])
         self.layers.append(Layer(op.name, op.kind, tuple(steps), output, macs))
+
+    def _input(self, op: Op) -> None:
+        """The input's place. Where a stem streams over it, the pool's rows are written over rows that were read: the
+        beginning of the input becomes the pool's buffer, and only the rest of it is free again behind the stem."""
+        height, width, channels = shape = self._shape(op.output)
+        size, name = height * width * channels, op.output
+        self._sizes[name] = size
+        pool = next((self.graph.consumers(stem.output)[0] for stem in self._fused.values()), None)
+        if pool is not None and not any(self._border(pool.output)) and pool.output not in self._slices:
+            view = self._new(pool.output, *self._spec(pool.output))
+            if _streams_over(self.graph, self._fused[pool.inputs[0]], pool, width * channels, view.row * view.pitch):
+                taken = -(-self._sizes[pool.output] // ALIGNMENT) * ALIGNMENT
+                del self._sizes[name]
+                self._sizes[pool.output] = taken
+                self._views[pool.output] = view
+                name = pool.output
+                if size > taken:
+                    self._sizes[f"{op.output}.rest"] = size - taken
+                    self._touch(f"{op.output}.rest")
+            else:
+                del self._sizes[pool.output]
+        self._views[op.output] = View(op.output, name, 0, shape, channels, width)
+        self._touch(name)
+
+    def fixed(self) -> dict[str, int]:
+        """Offsets of the pieces that the input lies in."""
+        first, *others = [name for name in self._sizes if name in self._first_buffers()]
+        return {first: 0} | {name: self._sizes[first] for name in others}
+
+    def _first_buffers(self) -> tuple[str, str]:
+        name = self.graph.ops[0].output
+        return self._views[name].buffer, f"{name}.rest"
 
     def keep_output(self) -> None:
         """The logits stay until the end."""
@@ -224,6 +255,18 @@ class _Builder:
         constants = {"pad_value": values, "sizes": workloads.border_sizes(inner, pad)}
         whole = View(inner.tensor, inner.buffer, 0, *_rest(inner))
         return self._step(f"{inner.tensor}.border", workloads.border(self.isa), constants, (), whole)
+
+
+def _streams_over(graph: Graph, stem: Op, pool: Op, in_line: int, out_line: int) -> bool:
+    """Whether each row of the pool ends before the input rows that are still to be read. in_line, out_line: bytes."""
+    (pool_h, _), (step, _), pool_top = pool.attrs["kernel"], pool.attrs["stride"], pool.attrs["pad"][0]
+    stride, top = stem.attrs["stride"][0], stem.attrs["pad"][0]
+    height = graph.tensors[pool.output].shape[0]
+    for y in range(height):
+        next_row = ((y + 1) * step - pool_top + pool_h - step) * stride - top
+        if y + 1 < height and (y + 1) * out_line > max(next_row, 0) * in_line:
+            return False
+    return height * out_line <= graph.tensors[stem.inputs[0]].shape[0] * in_line
 
 
 def _rest(view: View) -> tuple[Shape, int, int, str]:

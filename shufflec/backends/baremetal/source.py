@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from shufflec.backends.baremetal.layout import ALIGNMENT
 from shufflec.backends.codegen import _KERNEL_PARAMETERS, _comment
 from shufflec.backends.objects import symbol
 from shufflec.backends.planner import MemoryPlan
 from shufflec.backends.program import Program, Step, View
 
-ALIGNMENT = 16
 SLACK = 16  # bytes behind the arena that vector loads may read
 _STEP = f"""
 /* One kernel call. in0, in1, out, scratch: byte offsets in the arena. */
@@ -52,7 +52,6 @@ def header(program: Program, plan: MemoryPlan, interface: Interface) -> str:
     """The text of PREFIX_model.h."""
     _, channels, height, width = program.input_shape
     p, u = interface.prefix, interface.prefix.upper()
-    first = next(iter(program.buffers))
     classes = program.output_shape[1]
     return f"""/* {_comment(interface.model)}: int8 network, made by shufflec. No heap, no operating system, no library.
  *
@@ -81,7 +80,7 @@ extern "C" {{
 #define {u}_OUTPUT_ZERO_POINT 0
 #define {u}_ARENA_BYTES {arena_bytes(plan)}
 #define {u}_ARENA_ALIGNMENT {ALIGNMENT}
-#define {u}_INPUT_OFFSET {plan.offset(first)}
+#define {u}_INPUT_OFFSET 0
 #define {u}_LOGITS_OFFSET {_address(program.layers[-1].output, plan)}
 
 extern const float {p}_logit_scales[{u}_CLASSES];
