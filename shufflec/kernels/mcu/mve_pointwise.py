@@ -1,8 +1,8 @@
 """1x1 convolutions with MVE: four output channels at a time, their sums by VMLADAVA over the input channels.
 
-The channels of a few pixels stay in vector registers while every output channel's weights pass by. Lanes behind the last
-channel are cleared in the activations, so that the weights need no padding in flash: what follows them meets zero. Four
-sums become a vector for bias, VRMULH, residual and clamp; only a shuffled write goes byte by byte.
+The channels of a few pixels stay in vector registers while the weights of every output channel pass by. Lanes behind
+the last channel are cleared in the activations, so that the weights need no padding in flash: what follows them meets
+zero. Four sums become a vector for bias, VRMULH, residual and clamp; only a shuffled write goes byte by byte.
 
 Register budget: at most 6 of the 8 vectors hold activations, one weights, one the results.
 """

@@ -1,9 +1,10 @@
 """The stem with MVE: a convolution of an RGB plane, streamed row by row into its 3x3 pool of stride 2.
 
-The taps of a window are gathered into one piece of the scratch (a store of 16 bytes for each row of the window, the next
-over the surplus of the one before), so that K = 27 is two VMLADAVA. What lies behind the last tap meets zero weights. The
-scratch also holds the input rows of a window with their border, and three rows of the convolution. The pool takes the
-maximum of 16 channels at once; a window that hangs over the edge sees its nearest row or column twice instead.
+The taps of a window are gathered into one piece of the scratch (a store of 16 bytes for each row of the window, the
+next over the surplus of the one before), so that K = 27 is two VMLADAVA. What lies behind the last tap meets zero
+weights. The scratch also holds the input rows of a window with their border, and three rows of the convolution. The
+pool takes the maximum of 16 channels at once; a window that hangs over the edge sees its nearest row or column twice
+instead.
 """
 
 from __future__ import annotations
