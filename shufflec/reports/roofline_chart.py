@@ -74,7 +74,7 @@ _Mark = tuple[float, float, float]
 def roofline_chart(report: Report) -> Markup | None:
     """None where no layer can be drawn: no ceilings, or a real board, which does not count what moved."""
     roof = report.roofline
-    drawn = [layer for layer in report.layers if layer.macs and layer.macs_per_second and layer.roofline]
+    drawn = [layer for layer in report.layers if layer.macs_per_second and layer.roofline]
     if roof is None or not drawn or report.cost is None or report.cost.kind != "estimated":
         return None
     x, y = _scales(roof, drawn)
