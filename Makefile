@@ -1,7 +1,8 @@
 # make demo   installs what is missing, then compiles, runs and profiles the bundled groups-8 model on a virtual Pi
 # make test   installs what is missing, then runs all tests and prints the coverage
 # make fuzz   tests kernels on thirty times as many random shapes, tilings and values as make test
-# make bench  instructions of one inference beside other engines (slow; writes reports/)
+# make bench  one inference beside other engines: instructions, time (slow; writes reports/ and the README's table)
+# make bench-shapes  the same of shufflec alone, for all groups, scales and a larger input (slow; writes reports/)
 
 SHELL := /bin/bash
 PYTHON ?= python3.11
@@ -66,7 +67,10 @@ fuzz: install
 	@SHUFFLEC_FUZZ_EFFORT=30 $(BIN)/python -m pytest -q tests/fuzz/test_fuzz_kernels.py
 
 bench: install
-	@$(BIN)/python -m shufflec.cli.main bench peers
+	@$(BIN)/python -m shufflec.cli.main bench peers --readme README.md
+
+bench-shapes: install
+	@$(BIN)/python -m shufflec.cli.main bench shapes
 
 shuffle-bench: install
 	@$(BIN)/python -m shufflec.cli.main bench shuffle

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,7 @@ import onnx
 
 from shufflec.backends.bundle import Bundle
 from shufflec.backends.compile import compile_model
+from shufflec.bench.saved import records_digest, source_digest
 from shufflec.bench.workload import Workload
 from shufflec.errors import DeviceError
 from shufflec.files import write_atomic
@@ -18,6 +20,21 @@ from shufflec.profiling.open_device import open_device
 from shufflec.profiling.profile import profile_bundle
 from shufflec.profiling.remote_network import RemoteNetwork
 from shufflec.targets.target import Target
+
+
+def own_key(
+    target: Target, groups: int, scale: float = 1.0, input_size: tuple[int, int] = (224, 224)
+) -> dict[str, object]:
+    """Everything that decides `run_shufflec` of such a network: the whole package, tuned records, board and tools."""
+    packages = ("apache-tvm", "apache-tvm-ffi", "torch", "onnx", "nncf", "numpy", "ziglang", "capstone")
+    return {
+        "engine": "shufflec",
+        "network": [groups, scale, list(input_size)],
+        "target": target.to_dict(),
+        "sources": source_digest(("",)),
+        "records": records_digest(),
+        "versions": {name: importlib.metadata.version(name) for name in packages},
+    }
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,8 @@ from shufflec.bench.report import OWN_NAME, BenchReport, Row
 from shufflec.reports.markup import Markup, element, join
 from shufflec.reports.page_style import style_sheet
 
-TITLE = "Instructions of one inference, shufflec beside other engines"
+TITLE = "One inference, shufflec beside other engines"
+_EQUAL = 0.05
 _TABLE_STYLE = (
     "table{border-collapse:collapse;width:100%;font-variant-numeric:tabular-nums}"
     "th,td{padding:6px 10px;border-bottom:1px solid var(--line);text-align:left;vertical-align:top}"
@@ -26,14 +27,20 @@ def engine_title(engine: tuple[str, str]) -> str:
 
 
 def cell_text(row: Row | None) -> str:
-    """Millions of instructions and the correlation r, as in "52.2 M, r 0.9991"; "not run" without a count."""
+    """Millions of instructions, estimated time and the correlation r, as in "52.2 M, 41.0 ms, r 0.9991".
+
+    Without a count: "does not run".
+    """
     if row is None:
         return ""
     if row.total is None:
-        return "not run"
+        return "does not run"
+    figures = f"{row.total / 1e6:.1f} M"
+    if row.milliseconds is not None:
+        figures += f", {row.milliseconds:.1f} ms"
     if row.correlation is None:
-        return f"{row.total / 1e6:.1f} M, wrong"
-    return f"{row.total / 1e6:.1f} M, {'r' if row.right else 'wrong: r'} {row.correlation:.4f}"
+        return f"{figures}, wrong"
+    return f"{figures}, {'r' if row.right else 'wrong: r'} {row.correlation:.4f}"
 
 
 def table(report: BenchReport) -> list[list[str]]:
@@ -45,20 +52,58 @@ def table(report: BenchReport) -> list[list[str]]:
 
 
 def verdicts(report: BenchReport) -> list[str]:
-    """One sentence a column: shufflec against the best right peer; nothing where either did not run."""
+    """shufflec against the best right peers of each column, and where instructions and time disagree.
+
+    Nothing for a column in which either side did not run.
+    """
     sentences = []
     for column in report.columns():
-        own, peer = report.own(column), report.best_peer(column)
+        own, peer, fastest = report.own(column), report.best_peer(column), report.fastest_peer(column)
         if own is None or own.total is None or peer is None or peer.total is None:
             continue
-        share = own.total / peer.total
-        more = "fewer" if share < 1 else "more"
-        name = engine_title((peer.engine, peer.precision))
-        sentences.append(
-            f"{column_title(column)}: shufflec {own.total / 1e6:.1f} M, best other engine {name} "
-            f"{peer.total / 1e6:.1f} M: {abs(1 - share):.0%} {more}."
+        words = (
+            f"{column_title(column)}: shufflec {own.total / 1e6:.1f} M, best other engine {_name(peer)} "
+            f"{peer.total / 1e6:.1f} M: {_share(own.total / peer.total, 'fewer', 'more')}."
         )
+        if fastest is not None and own.milliseconds is not None:
+            words += (
+                f" Estimated {own.milliseconds:.1f} ms, best {_name(fastest)} {fastest.milliseconds:.1f} ms: "
+                f"{_share(own.milliseconds / fastest.milliseconds, 'less', 'more')}."
+            )
+        sentences.append(words)
     return sentences
+
+
+def disagreements(report: BenchReport) -> list[str]:
+    """Right engines of a column that have fewer instructions than another but take longer: time decides.
+
+    Differences of up to 5 % in either count as none. Each engine is set beside the fastest that beats it so.
+    """
+    sentences = []
+    for column in report.columns():
+        rows = [row for row in report.rows if row.column == column and row.right and row.milliseconds is not None]
+        for row in rows:
+            faster = [
+                other
+                for other in rows
+                if row.total < (1 - _EQUAL) * other.total and other.milliseconds < (1 - _EQUAL) * row.milliseconds
+            ]
+            if faster:
+                best = min(faster, key=lambda other: other.milliseconds)
+                sentences.append(
+                    f"{column_title(column)}: {_name(row)} has fewer instructions than {_name(best)} "
+                    f"({row.total / 1e6:.1f} M, {best.total / 1e6:.1f} M) but takes longer "
+                    f"({row.milliseconds:.1f} ms, {best.milliseconds:.1f} ms); time decides."
+                )
+    return sentences
+
+
+def _name(row: Row) -> str:
+    return engine_title((row.engine, row.precision))
+
+
+def _share(share: float, below: str, above: str) -> str:
+    return f"{abs(1 - share):.0%} {below if share < 1 else above}"
 
 
 def notes(report: BenchReport) -> list[str]:
@@ -71,7 +116,7 @@ def notes(report: BenchReport) -> list[str]:
     for row in report.rows:
         if row.reason:
             where = column_title(row.column)
-            lines.append(f"{engine_title((row.engine, row.precision))}, {where}: not run: {row.reason}")
+            lines.append(f"{_name(row)}, {where}: does not run: {row.reason}")
     return lines
 
 
@@ -86,7 +131,8 @@ def markdown(report: BenchReport) -> str:
     header, *lines = [[cell.replace("|", "\\|") for cell in line] for line in table(report)]
     rows = [header, ["---", *["---:"] * (len(header) - 1)], *lines]
     parts = [f"# {TITLE}", "\n\n".join(_facts(report)), "\n".join(f"| {' | '.join(row)} |" for row in rows)]
-    parts += ["\n".join(f"- {sentence}" for sentence in group) for group in (verdicts(report), notes(report)) if group]
+    groups = (verdicts(report), disagreements(report), notes(report))
+    parts += ["\n".join(f"- {sentence}" for sentence in group) for group in groups if group]
     return "\n\n".join(parts) + "\n"
 
 
@@ -107,12 +153,13 @@ def html(report: BenchReport) -> str:
                 style += " best" if row is best[column] else ""
             cells.append(element("td", cell_text(row), class_=style))
         body.append(element("tr", *cells, class_="own" if engine[0] == OWN_NAME else None))
+    sentences = [*verdicts(report), *disagreements(report)]
     page = element(
         "main",
         element("h1", TITLE),
         *(element("p", fact, class_="soft") for fact in _facts(report)),
         element("section", element("div", element("table", header, *body), class_="scroll"), class_="card"),
-        element("section", element("h2", "In one line each"), _list(verdicts(report)), class_="card"),
+        element("section", element("h2", "In one line each"), _list(sentences), class_="card"),
         element("section", element("h2", "How each engine was run"), _list(notes(report)), class_="card"),
         element("footer", "Written by `shufflec bench peers`; the same figures are in the .json beside this file."),
     )

@@ -20,7 +20,7 @@ class Row:
 
     groups: of the network. instructions: of one inference, by class; None when it did not run, and then `reason`
     says why. correlation: Pearson's, of its logits with the float model's; None too when the output is constant or
-    not finite. milliseconds: estimated, shufflec's own row only.
+    not finite. milliseconds: estimated for the board; None for engines that start threads of their own.
     """
 
     target: str
@@ -89,11 +89,28 @@ class BenchReport:
         """shufflec's own row of a column."""
         return next((row for row in self.rows if row.engine == OWN_NAME and row.column == column), None)
 
+    def _right_peers(self, column: tuple[str, str, int]) -> list[Row]:
+        peers = [row for row in self.rows if row.column == column and row.engine != OWN_NAME]
+        return [row for row in peers if row.total is not None and row.right]
+
     def best_peer(self, column: tuple[str, str, int]) -> Row | None:
         """The other engine with the fewest instructions and a right output in a column."""
-        peers = [row for row in self.rows if row.column == column and row.engine != OWN_NAME]
-        peers = [row for row in peers if row.total is not None and row.right]
-        return min(peers, key=lambda row: row.total or 0, default=None)
+        return min(self._right_peers(column), key=lambda row: row.total or 0, default=None)
+
+    def fastest_peer(self, column: tuple[str, str, int]) -> Row | None:
+        """The other engine with the least estimated time and a right output in a column."""
+        timed = [row for row in self._right_peers(column) if row.milliseconds is not None]
+        return min(timed, key=lambda row: row.milliseconds or 0.0, default=None)
+
+
+def read_report(text: str) -> BenchReport:
+    """The report that `to_json` wrote. Raises ValueError or KeyError for anything else."""
+    data = json.loads(text)
+    if data["schema"] != SCHEMA:
+        raise ValueError(f"schema {data['schema']}, expected {SCHEMA}")
+    rows = tuple(Row(**{k: v for k, v in row.items() if k != "total_instructions"}) for row in data["rows"])
+    macs = {int(groups): count for groups, count in data["macs"].items()}
+    return BenchReport(data["workload"], data["method"], macs, data["environment"], rows)
 
 
 def correlation(output: Sequence[float] | np.ndarray, reference: np.ndarray) -> float | None:

@@ -5,33 +5,39 @@ from __future__ import annotations
 import importlib.metadata
 import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
+from functools import cache
 from pathlib import Path
 
 from shufflec import __version__
 from shufflec.bench.arm64_python import PYTHON, arm64_packages, arm64_root
 from shufflec.bench.board_files import board_root
 from shufflec.bench.emulate import Board, run_peer
-from shufflec.bench.own_row import run_shufflec
+from shufflec.bench.own_row import own_key, run_shufflec
 from shufflec.bench.peers import PEERS, Peer
 from shufflec.bench.report import OWN_NAME, BenchReport, Row, correlation
-from shufflec.bench.workload import Workload, make_workload
+from shufflec.bench.saved import Job, Progress, complete, source_digest
+from shufflec.bench.workload import Workload, bench_architecture, make_workload
 from shufflec.devices.build import build_lock, build_plugin
 from shufflec.devices.emulator import find_emulator
 from shufflec.errors import OptionError, ShufflecError
+from shufflec.models.complexity import complexity
 from shufflec.targets.target import Target
 
 Say = Callable[[str], None]
-Progress = Callable[[str, int, int], None]
 
 WORKLOAD = "ShuffleNetV1 1.0x, 224x224, 1000 classes, batch 1, random weights (latency work: no trained accuracy)."
 METHOD = (
     "Executed AArch64 instructions of one inference on 1 thread, under qemu-user with each board's core, counted by a "
     "plugin between two marks in the running engine; the third inference counts. r is the correlation of the logits "
-    "with the float model's (ONNX Runtime on this machine). Instructions are not time: a real board decides that."
+    "with the float model's (ONNX Runtime on this machine). ms: the virtual board's estimate for the same inference, "
+    "for every engine by the same core and cache models; engines that start threads of their own have none. Estimated, "
+    "not measured: see the README on how far to trust it."
 )
 _OWN_PRECISION = "int8"
 _OWN_HOW = "the QDQ file by NNCF, compiled and profiled over RPC on the virtual board; equal to the integer reference"
+#: What decides a peer's row on our side.
+_PEER_ROOMS = ("models", "quantize", "bench", "timing", "devices/native", "devices/guest_files.py", "devices/build.py")
 
 
 @dataclass(frozen=True)
@@ -59,32 +65,61 @@ def select(pattern: str) -> tuple[bool, list[Peer]]:
 
 
 def run_bench(
-    targets: Sequence[Target], groups: Sequence[int], pattern: str, say: Say, progress: Progress
+    targets: Sequence[Target], groups: Sequence[int], pattern: str, say: Say, progress: Progress, fresh: bool = False
 ) -> BenchReport:
     """Measures the engines whose name contains `pattern` (all for "") on every target and number of groups.
 
-    say: told before anything that takes time. progress(what, done, total): before every
-    measurement.
+    say: told before anything that takes time. progress(what, done, total): before every measurement. fresh: measures
+    again what an earlier run has kept.
     """
     own, peers = select(pattern)
-    total = len(groups) * len(targets) * (own + len(peers))
-    rows: list[Row] = []
-    macs = {}
     with tempfile.TemporaryDirectory(prefix="shufflec-bench-") as name:
-        say(f"building and quantizing the networks: g={', '.join(map(str, groups))}")
-        workloads = [make_workload(count, Path(name) / f"g{count}") for count in groups]
-        guest = _guest(say) if peers else _Guest(None, None, None)
+
+        @cache
+        def workload(count: int) -> Workload:
+            say(f"building and quantizing the network: g={count}")
+            return make_workload(count, Path(name) / f"g{count}")
+
+        @cache
+        def guest() -> _Guest:
+            return _guest(say)
+
+        jobs = []
         for target in targets:
-            for workload in workloads:
-                macs[workload.groups] = workload.macs
-                for peer in [*([None] if own else []), *peers]:
-                    what = f"{peer.key if peer else OWN_NAME} on {target.name}, g={workload.groups}"
-                    progress(what, len(rows), total)
-                    if peer is None:
-                        rows.append(_own_row(workload, target))
-                    else:
-                        rows.append(_peer_row(peer, workload, target, guest, say))
-    return BenchReport(WORKLOAD, METHOD, macs, _environment(guest), tuple(rows))
+            for count in groups:
+                if own:
+                    jobs.append(_own_job(target, count, workload))
+                jobs += [_peer_job(peer, target, count, workload, guest, say) for peer in peers]
+        rows = tuple(Row(**found) for found in complete(jobs, progress, fresh))
+    macs = {count: complexity(bench_architecture(count)).macs for count in groups}
+    return BenchReport(WORKLOAD, METHOD, macs, _environment(bool(peers)), rows)
+
+
+def _own_job(target: Target, groups: int, workload: Callable[[int], Workload]) -> Job:
+    def run() -> dict:
+        return asdict(_own_row(workload(groups), target))
+
+    return Job(f"{OWN_NAME} on {target.name}, g={groups}", own_key(target, groups), run, _ran)
+
+
+def _peer_job(peer: Peer, target: Target, groups: int, workload: Callable, guest: Callable, say: Say) -> Job:
+    def run() -> dict:
+        return asdict(_peer_row(peer, workload(groups), target, guest(), say))
+
+    key = {
+        "peer": peer.key,
+        "requirements": peer.requirements,
+        "options": dict(peer.options),
+        "groups": groups,
+        "target": target.to_dict(),
+        "sources": source_digest(_PEER_ROOMS),
+        "versions": _environment(emulated=False),
+    }
+    return Job(f"{peer.key} on {target.name}, g={groups}", key, run, _ran)
+
+
+def _ran(row: dict) -> bool:
+    return not row["reason"]
 
 
 def _own_row(workload: Workload, target: Target) -> Row:
@@ -120,6 +155,7 @@ def _peer_row(peer: Peer, workload: Workload, target: Target, guest: _Guest, say
         version=run.version,
         instructions=run.instructions,
         correlation=correlation(run.output, workload.reference),
+        milliseconds=None if run.milliseconds is None else round(run.milliseconds, 3),
     )
 
 
@@ -133,11 +169,14 @@ def _guest(say: Say) -> _Guest:
         return _Guest(None, None, None, str(error))
 
 
-def _environment(guest: _Guest) -> dict[str, str]:
+def _environment(emulated: bool) -> dict[str, str]:
     """Versions of what decides the figures on this side."""
     packages = ("apache-tvm", "apache-tvm-ffi", "torch", "onnx", "nncf", "onnxruntime", "numpy")
     versions = {"shufflec": __version__, **{name: importlib.metadata.version(name) for name in packages}}
-    if guest.qemu is not None:
-        versions["qemu-aarch64"] = find_emulator().version
+    if emulated:
+        try:
+            versions["qemu-aarch64"] = find_emulator().version
+        except ShufflecError as error:
+            versions["qemu-aarch64"] = str(error)
         versions["guest Python"] = PYTHON.removeprefix("python")
     return versions

@@ -45,11 +45,14 @@ class Workload:
     macs: int
 
 
-def make_workload(
-    groups: int, folder: Path, scale: float = 1.0, input_size: tuple[int, int] = (224, 224)
-) -> Workload:
+def bench_architecture(groups: int, scale: float = 1.0, input_size: tuple[int, int] = (224, 224)) -> Architecture:
+    """The network of the paper with 1000 classes."""
+    return Architecture(groups=groups, scale=scale, variant="paper", classes=1000, input_size=input_size)
+
+
+def make_workload(groups: int, folder: Path, scale: float = 1.0, input_size: tuple[int, int] = (224, 224)) -> Workload:
     """Builds, exports and quantizes the network into `folder`; the same files for the same arguments."""
-    architecture = Architecture(groups=groups, scale=scale, variant="paper", classes=1000, input_size=input_size)
+    architecture = bench_architecture(groups, scale, input_size)
     float_model = export_onnx(random_checkpoint(architecture))
     calibration = tuple(_noise(architecture, seed) for seed in range(_CALIBRATION_IMAGES))
     image = _noise(architecture, _MEASURED_IMAGE_SEED)

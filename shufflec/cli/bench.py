@@ -20,6 +20,9 @@ app = typer.Typer(no_args_is_help=True, help="Compare shufflec with other engine
 TargetsOption = Annotated[
     str, typer.Option("--targets", metavar="NAMES", help="Boards, separated by commas; see `shufflec targets`.")
 ]
+FreshOption = Annotated[
+    bool, typer.Option("--fresh", help="Measure everything again; else a bench that was interrupted goes on.")
+]
 GroupsOption = Annotated[str, typer.Option("--groups", metavar="NUMBERS", help="Networks, separated by commas.")]
 
 
@@ -33,13 +36,18 @@ def peers(
     output: Annotated[
         Path, typer.Option("-o", "--output", metavar="DIR", help="Where arm-linux.json, .md and .html go.")
     ] = Path("reports"),
+    readme: Annotated[
+        Path | None,
+        typer.Option("--readme", metavar="FILE", help="Write the table into this file, between its markers."),
+    ] = None,
+    fresh: FreshOption = False,
     json: JsonOption = False,
 ) -> None:
-    """Count the instructions of one inference of ShuffleNetV1 1.0x in shufflec and in other engines.
+    """Count the instructions of one inference of ShuffleNetV1 1.0x in shufflec and in other engines, and estimate time.
 
-    ncnn, ONNX Runtime and MNN come from their arm64 packages, run by an arm64 Python under emulation; the first use
-    downloads them (100 MB). All engines get the same network with the same random weights and run on 1 thread.
-    Takes ten to twenty minutes.
+    ncnn, ONNX Runtime, MNN and LiteRT come from their arm64 packages, run by an arm64 Python under emulation; the
+    first use downloads them (120 MB). All engines get the same network with the same random weights and run on
+    1 thread. Takes about half an hour; what was measured is kept, so that the command goes on where it was stopped.
 
     Examples:
 
@@ -47,21 +55,66 @@ def peers(
 
         shufflec bench peers --targets rasp4 --groups 3 --engine ncnn -o /tmp/ncnn
     """
-    from shufflec.bench.render import html, markdown, notes, table, verdicts
+    from shufflec.bench.render import disagreements, html, markdown, notes, table, verdicts
     from shufflec.bench.run import run_bench
     from shufflec.files import write_atomic
 
     boards, networks = _chosen(targets, groups)
+    if readme is not None:
+        from shufflec.bench.readme_table import check_readme
+
+        check_readme(readme)
     err = stderr_console()
     with _shown_progress() as advance:
-        report = run_bench(boards, networks, engine, lambda words: err.print(words, markup=False), advance)
+        report = run_bench(boards, networks, engine, lambda words: err.print(words, markup=False), advance, fresh)
     text = report.to_json()
     contents = {"arm-linux.json": text, "arm-linux.md": markdown(report), "arm-linux.html": html(report)}
     written = [write_atomic(output / name, content) for name, content in contents.items()]
+    if readme is not None:
+        from shufflec.bench.readme_table import update_readme
+
+        update_readme(readme, report)
+        written.append(readme)
     if json:
         sys.stdout.write(text)
         return
-    _print(table(report), [*verdicts(report), *notes(report)])
+    _print(table(report), [*verdicts(report), *disagreements(report), *notes(report)])
+    stdout_console().print(f"\nWrote {', '.join(map(str, written))}", markup=False)
+
+
+@app.command()
+def shapes(
+    targets: TargetsOption = "rasp3,rasp4,rasp5,zero2w",
+    groups: GroupsOption = "1,2,3,4,8",
+    output: Annotated[
+        Path, typer.Option("-o", "--output", metavar="DIR", help="Where arm-linux-shapes.json and .md go.")
+    ] = Path("reports"),
+    fresh: FreshOption = False,
+    json: JsonOption = False,
+) -> None:
+    """Count and time shufflec's own code over groups, scales and input sizes, and look for shapes that fall behind.
+
+    Every number of groups at 1.0x, 224x224; g=3 and g=8 at 0.25x to 2.0x and at 480x640 too. What was measured is
+    kept: the command goes on where it was stopped, and several of it at once share the work.
+
+    Examples:
+
+        shufflec bench shapes
+
+        shufflec bench shapes --targets rasp4 --groups 3
+    """
+    from shufflec.bench.shapes import markdown, run_shapes, sentences, table
+    from shufflec.files import write_atomic
+
+    boards, networks = _chosen(targets, groups)
+    with _shown_progress() as advance:
+        report = run_shapes(boards, networks, advance, fresh)
+    contents = {"arm-linux-shapes.json": report.to_json(), "arm-linux-shapes.md": markdown(report)}
+    written = [write_atomic(output / name, content) for name, content in contents.items()]
+    if json:
+        sys.stdout.write(report.to_json())
+        return
+    _print(table(report), sentences(report))
     stdout_console().print(f"\nWrote {', '.join(map(str, written))}", markup=False)
 
 

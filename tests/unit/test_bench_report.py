@@ -7,8 +7,8 @@ import json
 import numpy as np
 import pytest
 
-from shufflec.bench.render import cell_text, html, markdown, notes, table, verdicts
-from shufflec.bench.report import BenchReport, Row, correlation
+from shufflec.bench.render import cell_text, disagreements, html, markdown, notes, table, verdicts
+from shufflec.bench.report import BenchReport, Row, correlation, read_report
 from shufflec.bench.run import select
 from shufflec.errors import OptionError
 
@@ -43,7 +43,7 @@ def test_cells_say_what_is_wrong(report: BenchReport) -> None:
         "30.0 M, wrong: r 0.4000",
         "52.2 M, r 0.9990",
         "58.0 M, wrong",
-        "not run",
+        "does not run",
     ]
     assert cell_text(None) == ""
 
@@ -55,13 +55,49 @@ def test_the_best_peer_gave_a_right_result(report: BenchReport) -> None:
     ]
 
 
+def timed(*rows: Row) -> BenchReport:
+    return BenchReport("", "", {}, {}, rows)
+
+
+def test_time_stands_beside_the_count_and_has_its_own_best() -> None:
+    report = timed(
+        _row("shufflec", "int8", 34.3, milliseconds=15.1),
+        _row("few", "int8", 50, milliseconds=40.0),
+        _row("fast", "int8", 51, milliseconds=30.2),
+        _row("untimed", "int8", 60),
+    )
+    assert table(report)[1][1] == "34.3 M, 15.1 ms, r 0.9990"
+    assert verdicts(report) == [
+        "Cortex-A72 (rasp4), g=3: shufflec 34.3 M, best other engine few int8 50.0 M: 31% fewer. "
+        "Estimated 15.1 ms, best fast int8 30.2 ms: 50% less."
+    ]
+
+
+def test_where_instructions_and_time_disagree_time_decides() -> None:
+    few, fast = _row("few", "int8", 50, milliseconds=40.0), _row("fast", "float", 60, milliseconds=30.0)
+    assert disagreements(timed(few, fast)) == [
+        "Cortex-A72 (rasp4), g=3: few int8 has fewer instructions than fast float (50.0 M, 60.0 M) but takes longer "
+        "(40.0 ms, 30.0 ms); time decides."
+    ]
+    wrong = _row("fast", "float", 60, 0.5, milliseconds=30.0)
+    close = _row("close", "int8", 49, milliseconds=41.0)
+    assert disagreements(timed(few, wrong)) == []
+    assert disagreements(timed(few, close)) == []
+
+
+def test_a_report_is_read_back(report: BenchReport) -> None:
+    assert read_report(report.to_json()) == report
+    with pytest.raises(ValueError, match="schema 2, expected 1"):
+        read_report(report.to_json().replace('"schema": 1', '"schema": 2'))
+
+
 def test_no_verdict_without_both_sides(report: BenchReport) -> None:
     alone = BenchReport("", "", {}, {}, report.rows[:4])
     assert verdicts(alone) == []
 
 
 def test_notes_give_reasons(report: BenchReport) -> None:
-    assert notes(report)[-1] == "<b>MNN</b> float, Cortex-A72 (rasp4), g=3: not run: no network | here"
+    assert notes(report)[-1] == "<b>MNN</b> float, Cortex-A72 (rasp4), g=3: does not run: no network | here"
 
 
 def test_json_is_deterministic_and_complete(report: BenchReport) -> None:

@@ -1,0 +1,75 @@
+"""The README's table of measurements, generated from the bench report, so that the two cannot differ.
+
+It stands between two marker lines; everything else of the file stays as it is.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from shufflec.bench.render import engine_title
+from shufflec.bench.report import OWN_NAME, BenchReport, Row
+from shufflec.errors import InputFileError
+from shufflec.files import read_limited, write_atomic
+
+START = "<!-- table of reports/arm-linux.json: written by make bench -->"
+END = "<!-- end of the table -->"
+_LIMIT = 1 << 20
+_BOARDS = {"rasp3": "Pi 3B+", "rasp4": "Pi 4", "rasp5": "Pi 5", "zero2w": "Zero 2 W"}
+
+
+def readme_table(report: BenchReport) -> str:
+    """The block with its markers: instructions, estimated milliseconds, and correlation for every engine."""
+    columns = report.columns()
+    titles = [
+        f"{_BOARDS.get(target, target)} ({core.removeprefix('cortex-').upper()}), g={groups}"
+        for target, core, groups in columns
+    ]
+    lines = [["engine", *titles], ["---", *["---:"] * len(columns)]]
+    for engine in report.engines():
+        name = engine_title(engine)
+        own = engine[0] == OWN_NAME
+        cells = [_cell(report.find(engine, column), own) for column in columns]
+        lines.append([f"**{name}**" if own else name, *cells])
+    return "\n".join([START, *(f"| {' | '.join(line)} |" for line in lines), END])
+
+
+def _cell(row: Row | None, bold: bool) -> str:
+    if row is None:
+        return ""
+    if row.total is None:
+        return "does not run"
+    figures = f"{row.total / 1e6:.1f} M" + (f", {row.milliseconds:.1f} ms" if row.milliseconds is not None else "")
+    figures = f"**{figures}**" if bold else figures
+    if not row.right:
+        return f"wrong, {row.correlation:.3f}" if row.correlation is not None else "wrong"
+    return f"{figures}, {row.correlation:.3f}"
+
+
+def replace_table(text: str, block: str, path: str | Path) -> str:
+    """`text` with the block between its markers replaced. Raises InputFileError when they are not there once each."""
+    if text.count(START) != 1 or text.count(END) != 1 or text.index(START) > text.index(END):
+        raise InputFileError(
+            path, "has no place for the bench's table", f"put a line '{START}' and a line '{END}' there"
+        )
+    return text[: text.index(START)] + block + text[text.index(END) + len(END) :]
+
+
+def check_readme(path: Path) -> None:
+    """Raises InputFileError for a README that could not be updated, before anything takes time."""
+    replace_table(_read(path), "", path)
+
+
+def _read(path: Path) -> str:
+    return read_limited(path, _LIMIT, "a text file with a place for the table").decode(
+        "utf-8", errors="surrogateescape"
+    )
+
+
+def update_readme(path: Path, report: BenchReport) -> bool:
+    """Writes the table into a README; whether it changed. Raises InputFileError as `replace_table` does."""
+    text = _read(path)
+    changed = replace_table(text, readme_table(report), path)
+    if changed != text:
+        write_atomic(path, changed.encode("utf-8", errors="surrogateescape"))
+    return changed != text
