@@ -1,4 +1,4 @@
-"""`shufflec train`: a ShuffleNetV1 checkpoint from labelled images."""
+"""`shufflec train`: a ShuffleNet checkpoint from labelled images."""
 
 from __future__ import annotations
 
@@ -18,9 +18,16 @@ if TYPE_CHECKING:
 
 
 def train_command(
-    groups: Annotated[int, typer.Option(help="Groups of the 1x1 convolutions: 1, 2, 3, 4 or 8.")],
-    scale: Annotated[float, typer.Option(help="Of the channel counts, 0.25 to 2.")] = 0.25,
-    variant: Annotated[str, typer.Option(metavar="paper|megvii|mindcv", help="See `shufflec models`.")] = "paper",
+    groups: Annotated[
+        int | None, typer.Option(help="Groups of the 1x1 convolutions: 1, 2, 3, 4 or 8. Needed for V1.")
+    ] = None,
+    family: Annotated[str, typer.Option(metavar="v1|v2", help="ShuffleNetV1 or V2.")] = "v1",
+    scale: Annotated[
+        float | None, typer.Option(help="Of the channel counts. V1: 0.25 to 2, default 0.25; V2: 0.5, 1, 1.5 or 2.")
+    ] = None,
+    variant: Annotated[
+        str | None, typer.Option(metavar="NAME", help="V1: paper, megvii, mindcv; V2: torchvision, megvii.")
+    ] = None,
     data: Annotated[str, typer.Option(metavar="digits|DIR|FILE.npz", help="Labelled images.")] = "digits",
     epochs: Annotated[int, typer.Option(help="Passes over the training images.")] = 60,
     seed: Annotated[int, typer.Option(help="The same seed gives the same checkpoint, byte for byte.")] = 0,
@@ -56,13 +63,15 @@ def train_command(
     ] = None,
     json: JsonOption = False,
 ) -> None:
-    """Train a ShuffleNetV1: SGD with momentum, a cosine learning rate after a warm-up, label smoothing.
+    """Train a ShuffleNet: SGD with momentum, a cosine learning rate after a warm-up, label smoothing.
 
     After Ctrl-C or a kill, the same command goes on from the last whole epoch and ends with the same bytes.
 
     Examples:
 
         shufflec train --groups 8 --data digits --rotate 10 --zoom 0.1 -o digits.safetensors
+
+        shufflec train --family v2 --scale 0.5 --data photos/
 
         shufflec train --groups 3 --scale 0.5 --data photos/ --epochs 90 --flip --threads 8 -o photos.safetensors
     """
@@ -74,6 +83,13 @@ def train_command(
     from shufflec.training.job import TrainingJob, run_job
     from shufflec.training.recipe import Recipe
 
+    if family not in ("v1", "v2"):
+        raise OptionError("--family", family, "expected v1 or v2")
+    if family == "v1" and groups is None:
+        raise OptionError("--groups", "(none)", "ShuffleNetV1 needs 1, 2, 3, 4 or 8", "or train a V2 with --family v2")
+    if family == "v2" and groups is not None:
+        raise OptionError("--groups", groups, "ShuffleNetV2 has no groups", "leave the option out")
+    scale = scale if scale is not None else (0.25 if family == "v1" else 0.5)
     size = parse_input_size(input_size) if input_size is not None else None
     job = TrainingJob(groups, scale, variant, data, size, crop_fraction, seed=seed)
     recipe = Recipe(

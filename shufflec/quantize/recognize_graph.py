@@ -1,4 +1,4 @@
-"""Which ShuffleNetV1 an ONNX graph is, told from its convolutions: for files that do not say it themselves."""
+"""Which ShuffleNet an ONNX graph is, told from its convolutions: for files that do not say it themselves."""
 
 from __future__ import annotations
 
@@ -10,9 +10,12 @@ from onnx import numpy_helper
 
 from shufflec.errors import OptionError
 from shufflec.models.architecture import Architecture
+from shufflec.models.architecture_v2 import SCALES, ArchitectureV2
+from shufflec.models.families import AnyArchitecture
 from shufflec.models.foreign.recognize import architecture_of
 
 _UNITS = 16
+_V2_CONVOLUTIONS = 56
 #: Operators between a convolution and its neighbours that change no layout.
 _TRANSPARENT = ("QuantizeLinear", "DequantizeLinear", "Relu", "Clip", "BatchNormalization", "Identity", "Add", "Mul")
 
@@ -21,16 +24,20 @@ _TRANSPARENT = ("QuantizeLinear", "DequantizeLinear", "Relu", "Clip", "BatchNorm
 class GraphRecognition:
     """architecture: what the graph is. reasons: what in it says so, one sentence each."""
 
-    architecture: Architecture
+    architecture: AnyArchitecture
     reasons: tuple[str, ...]
 
 
 def recognize_graph(model: onnx.ModelProto, input_size: tuple[int, int], classes: int) -> GraphRecognition | None:
-    """The ShuffleNetV1 whose convolutions, in order, are those of `model`, float or QDQ; None for another network."""
+    """The ShuffleNet whose convolutions, in order, are those of `model`, float or QDQ; None for another network."""
     graph = _Graph(model)
     convolutions = [node for node in model.graph.node if node.op_type == "Conv"]
     shapes = [graph.weight_shape(node) for node in convolutions]
-    if len(convolutions) != 1 + 3 * _UNITS or any(shape is None or len(shape) != 4 for shape in shapes):
+    if any(shape is None or len(shape) != 4 for shape in shapes):
+        return None
+    if len(convolutions) == _V2_CONVOLUTIONS:
+        return _recognize_v2(graph, convolutions, shapes, input_size, classes)
+    if len(convolutions) != 1 + 3 * _UNITS:
         return None
     first, depthwise, last = convolutions[4:7]  # of the second unit: the first one's 1x1 is not grouped
     groups, channels, stem = _group_count(first), shapes[6][0], shapes[0][0]
@@ -51,6 +58,41 @@ def recognize_graph(model: onnx.ModelProto, input_size: tuple[int, int], classes
         reason,
     )
     return GraphRecognition(arch, reasons)
+
+
+def _recognize_v2(
+    graph: _Graph,
+    convolutions: list[onnx.NodeProto],
+    shapes: list[tuple[int, ...]],
+    input_size: tuple[int, int],
+    classes: int,
+) -> GraphRecognition | None:
+    rows = [split[1] for split in map(graph.reshaped, graph.nodes) if split is not None]
+    variant = "torchvision" if rows and set(rows) == {2} else "megvii"
+    found = [(shape[0], shape[1], _group_count(node)) for node, shape in zip(convolutions, shapes, strict=True)]
+    for scale in SCALES:
+        arch = ArchitectureV2(scale, variant, classes, input_size)
+        if found == _convolutions_v2(arch):
+            return GraphRecognition(
+                arch,
+                (
+                    f"Its {len(found)} convolutions are those of {arch}, in order.",
+                    f"Its shuffles split the channels into {'two rows' if rows else 'even and odd'}: {variant}'s.",
+                ),
+            )
+    return None
+
+
+def _convolutions_v2(arch: ArchitectureV2) -> list[tuple[int, int, int]]:
+    """(output channels, input channels of a group, groups) of every convolution in order."""
+    layers = [(arch.stem, 3, 1)]
+    for unit in arch.units():
+        channels = unit.branch_channels
+        entering = unit.in_channels if unit.stride == 2 else channels
+        if unit.stride == 2:
+            layers += [(entering, 1, entering), (channels, entering, 1)]
+        layers += [(channels, entering, 1), (channels, 1, channels), (channels, channels, 1)]
+    return [*layers, (arch.last_channels, arch.stage_channels[2], 1)]
 
 
 class _Graph:
@@ -87,12 +129,13 @@ class _Graph:
             elif before.op_type not in (*_TRANSPARENT, "Transpose"):
                 break
             name = before.input[0]
-        for reshape in reshapes:
-            shape = self.constants.get(reshape.input[1])
-            values = numpy_helper.to_array(shape).tolist() if shape is not None else []
-            if len(values) == 5:
-                return values
-        return None
+        return next((split for split in map(self.reshaped, reshapes) if split is not None), None)
+
+    def reshaped(self, node: onnx.NodeProto) -> list[int] | None:
+        """The five sides that a Reshape gives its input: the first step of a shuffle. None for another node."""
+        shape = self.constants.get(node.input[1]) if node.op_type == "Reshape" else None
+        values = numpy_helper.to_array(shape).tolist() if shape is not None else []
+        return values if len(values) == 5 else None
 
 
 def _group_count(node: onnx.NodeProto) -> int:

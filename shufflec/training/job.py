@@ -12,7 +12,9 @@ from shufflec.data.preprocessing import Preprocessing, variant_preprocessing
 from shufflec.errors import OptionError
 from shufflec.files import write_errors
 from shufflec.models.architecture import Architecture
+from shufflec.models.architecture_v2 import ArchitectureV2
 from shufflec.models.checkpoint import Checkpoint, save_checkpoint
+from shufflec.models.families import AnyArchitecture
 from shufflec.training.recipe import Recipe
 from shufflec.training.resume import state_path
 from shufflec.training.train import TrainingProgress, train
@@ -25,13 +27,14 @@ DEFAULT_INPUT = (224, 224)
 class TrainingJob:
     """What `shufflec train` was asked for. None stands for the default that fits the data.
 
+    groups: None for ShuffleNetV2. variant: None for the family's own ("paper", "torchvision").
     data: see open_dataset. input_size: 32x32 for the digits, else 224x224. crop_fraction: 1 for the digits and .npz
     files, whose images are cut out already, else the 0.875 of the published models.
     """
 
-    groups: int
+    groups: int | None
     scale: float = 0.25
-    variant: str = "paper"
+    variant: str | None = None
     data: str = "digits"
     input_size: tuple[int, int] | None = None
     crop_fraction: float | None = None
@@ -46,15 +49,18 @@ class TrainingJob:
         """(H, W) of the network's input."""
         return self.input_size or (DIGITS_INPUT if self.data == "digits" else DEFAULT_INPUT)
 
-    def architecture(self, train_data: Dataset) -> Architecture:
+    def architecture(self, train_data: Dataset) -> AnyArchitecture:
         """The network to train, with as many classes as the data has."""
-        return Architecture(self.groups, self.scale, self.variant, len(train_data.class_names), self.resolved_input)
+        classes, size = len(train_data.class_names), self.resolved_input
+        if self.groups is None:
+            return ArchitectureV2(self.scale, self.variant or "torchvision", classes, size)
+        return Architecture(self.groups, self.scale, self.variant or "paper", classes, size)
 
-    def preprocessing(self, arch: Architecture) -> Preprocessing:
+    def preprocessing(self, arch: AnyArchitecture) -> Preprocessing:
         """Colours as the variant's published models take them."""
         cut_out = self.data == "digits" or self.data.endswith(".npz")
         fraction = self.crop_fraction or (1.0 if cut_out else 0.875)
-        return replace(variant_preprocessing(self.variant, arch.input_size), crop_fraction=fraction)
+        return replace(variant_preprocessing(arch.variant, arch.input_size), crop_fraction=fraction)
 
     @property
     def data_name(self) -> str:
@@ -64,9 +70,10 @@ class TrainingJob:
     @property
     def default_output(self) -> Path:
         """A file in the current folder that tells groups, scale, variant and data."""
-        variant = "" if self.variant == "paper" else f"_{self.variant}"
+        family = "shufflenet_v2" if self.groups is None else f"shufflenet_v1_g{self.groups}"
+        variant = "" if self.variant in (None, "paper", "torchvision") else f"_{self.variant}"
         data = Path(self.data).stem if self.data.endswith(".npz") else self.data_name
-        return Path(f"shufflenet_v1_g{self.groups}_x{self.scale:g}{variant}_{data or 'data'}.safetensors")
+        return Path(f"{family}_x{self.scale:g}{variant}_{data or 'data'}.safetensors")
 
 
 def run_job(

@@ -16,7 +16,7 @@ from shufflec.data.dataset import Dataset
 from shufflec.data.preprocessing import Preprocessing
 from shufflec.errors import InputFileError
 from shufflec.files import read_limited, write_atomic
-from shufflec.models.architecture import Architecture
+from shufflec.models.families import AnyArchitecture
 from shufflec.training.recipe import Recipe
 
 _SCHEMA = 1
@@ -31,7 +31,7 @@ def state_path(output: str | Path) -> Path:
 
 
 def fingerprint(
-    arch: Architecture, preprocessing: Preprocessing, recipe: Recipe, seed: int, train: Dataset
+    arch: AnyArchitecture, preprocessing: Preprocessing, recipe: Recipe, seed: int, train: Dataset
 ) -> dict[str, str]:
     """What must be equal for a run to be continued, in words that an error can show."""
     labels = hashlib.sha256(train.labels.tobytes() + "\0".join(train.class_names).encode()).hexdigest()[:16]

@@ -14,9 +14,9 @@ from torch.nn.functional import cross_entropy
 from shufflec.data.dataset import Dataset
 from shufflec.data.preprocessing import Preprocessing
 from shufflec.errors import InputFileError, OptionError, ShufflecError
-from shufflec.models.architecture import Architecture
 from shufflec.models.checkpoint import Checkpoint, weights_of
-from shufflec.models.shufflenet_v1 import ShuffleNetV1, build
+from shufflec.models.families import AnyArchitecture
+from shufflec.models.networks import build
 from shufflec.training.evaluate import evaluate, torch_predict
 from shufflec.training.loader import TrainingLoader
 from shufflec.training.recipe import Recipe
@@ -42,7 +42,7 @@ class TrainingProgress:
 
 
 def train(
-    arch: Architecture,
+    arch: AnyArchitecture,
     preprocessing: Preprocessing,
     train_data: Dataset,
     test_data: Dataset,
@@ -91,7 +91,7 @@ def train(
     return checkpoint
 
 
-def _check(arch: Architecture, preprocessing: Preprocessing, train_data: Dataset, test_data: Dataset) -> None:
+def _check(arch: AnyArchitecture, preprocessing: Preprocessing, train_data: Dataset, test_data: Dataset) -> None:
     if arch.classes != len(train_data.class_names):
         expected = f"expected the {len(train_data.class_names)} of {train_data.name}"
         raise OptionError("classes", arch.classes, expected)
@@ -103,7 +103,7 @@ def _check(arch: Architecture, preprocessing: Preprocessing, train_data: Dataset
 
 
 def _epoch(
-    model: ShuffleNetV1,
+    model: torch.nn.Module,
     optimizer: torch.optim.SGD,
     loader: TrainingLoader,
     recipe: Recipe,
@@ -131,7 +131,7 @@ def _epoch(
         yield TrainingProgress(epoch + 1, recipe.epochs, step + 1, loader.steps, loss_sum / seen, right / seen, resumed)
 
 
-def _restore(path: Path, run: dict[str, str], model: ShuffleNetV1, optimizer: torch.optim.SGD) -> int:
+def _restore(path: Path, run: dict[str, str], model: torch.nn.Module, optimizer: torch.optim.SGD) -> int:
     """Loads the state at `path` into model and optimizer; the number of epochs that it has behind it."""
     state = load_state(path, run)
     if state is None:

@@ -16,6 +16,7 @@ from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantTy
 from shufflec.ir.compare import Comparison, OnnxRuntimeModel
 from shufflec.ir.pipeline import lower
 from shufflec.models.architecture import Architecture
+from shufflec.models.architecture_v2 import ArchitectureV2
 from shufflec.models.random_weights import random_checkpoint
 from shufflec.quantize.identify import SURE, TOLD, UNKNOWN, identify
 from shufflec.quantize.inspect import load_onnx
@@ -48,9 +49,11 @@ def folder(tmp_path_factory):
 
 
 def _scripted(folder, variant, groups):
-    """The network as torch's TorchScript exporter writes it, and the network."""
+    """The network as torch's TorchScript exporter writes it, and the network. groups None: ShuffleNetV2."""
     path = folder / f"{variant}_g{groups}.onnx"
-    model = random_checkpoint(Architecture(groups, 0.25, variant, 10, SIZE)).build()
+    v1 = groups is not None
+    arch = Architecture(groups, 0.25, variant, 10, SIZE) if v1 else ArchitectureV2(0.5, variant, 10, SIZE)
+    model = random_checkpoint(arch).build()
     if not path.is_file():
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -84,6 +87,21 @@ def test_a_torchscript_export_is_recognized_and_keeps_its_logits(folder, variant
     with torch.no_grad():
         expected = model(torch.from_numpy(x)).numpy()
     np.testing.assert_allclose(_logits(load_float(path).model, x), expected, atol=1e-4)
+
+
+@pytest.mark.parametrize("variant", ["torchvision", "megvii"])
+def test_a_shufflenet_v2_is_recognized_and_nothing_is_moved(folder, variant):
+    path, model = _scripted(folder, variant, None)
+    assert identify(path).architecture == ArchitectureV2(0.5, variant, 10, SIZE)
+    x = _images(1, 9)[0]
+    with torch.no_grad():
+        expected = model(torch.from_numpy(x)).numpy()
+    prepared = prepare_model(path, data="digits", samples=4, use_cache=False)
+    np.testing.assert_allclose(_logits(prepared.float_model, x), expected, rtol=1e-5, atol=1e-4)
+    lowered = lower(prepared.model)
+    assert lowered.shuffle["copies_left"] == 0
+    assert not {"channel_slice", "channel_shuffle"} & {op.kind for op in lowered.graph.ops}
+    _differs_by_a_step_at_most(prepared)
 
 
 def test_a_dynamo_export_is_recognized_and_folds_every_shuffle(folder):
