@@ -97,7 +97,7 @@ def test_a_shufflenet_v2_is_recognized_and_nothing_is_moved(folder, variant):
     with torch.no_grad():
         expected = model(torch.from_numpy(x)).numpy()
     prepared = prepare_model(path, data="digits", samples=4, use_cache=False)
-    np.testing.assert_allclose(_logits(prepared.float_model, x), expected, rtol=1e-5, atol=1e-4)
+    np.testing.assert_allclose(_logits(prepared.float_model, x), expected, atol=1e-4 * np.abs(expected).max())
     lowered = lower(prepared.model)
     assert lowered.shuffle["copies_left"] == 0
     assert not {"channel_slice", "channel_shuffle"} & {op.kind for op in lowered.graph.ops}
