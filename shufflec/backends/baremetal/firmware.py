@@ -11,6 +11,7 @@ import onnx
 
 from shufflec import __version__
 from shufflec.backends.baremetal import source
+from shufflec.backends.baremetal.budget import Need, check_budget
 from shufflec.backends.baremetal.layout import ALIGNMENT, lay_out
 from shufflec.backends.baremetal.link import archive, link_firmware
 from shufflec.backends.baremetal.machine_code import MachineCode, inspect_firmware
@@ -127,7 +128,8 @@ def compile_firmware(
     """Compiles a QDQ model that has its description in its metadata (quantize/prepare.py).
 
     inputs: float32 (1, 3, H, W) each, from which the int8 output's scale is taken. The other parameters are those of
-    backends/compile.py. Raises UnsupportedModelError for a model that cannot become integer.
+    backends/compile.py. Raises UnsupportedModelError for a model that cannot become integer
+    or does not fit the board (budget.py).
     """
     progress("lowering to integers", 0, 1)
     integer = lower(model, fold_shuffle, M)
@@ -155,6 +157,8 @@ def build_firmware(
     progress("choosing kernels", 0, 1)
     program, fixed = lay_out(graph, target.isa, select)
     memory = plan(program.buffers.values(), ALIGNMENT, fixed)
+    # What can be known before anything is compiled; code and stack are checked behind it.
+    check_budget(graph, target, program, memory, Need(source.arena_bytes(memory), program.weight_bytes), select)
     interface = _interface(graph, name, prefix, inputs)
     objects = compile_kernels(program.kernels, target, lambda done, total: progress("compiling kernels", done, total))
     progress("linking", 0, 1)
@@ -165,6 +169,8 @@ def build_firmware(
     library = archive(objects)
     elf = link_firmware(target, files | {f"{prefix}_test.h": source.test_header(program, prefix)}, library, prefix)
     code = inspect_firmware(elf)
+    need = Need(source.arena_bytes(memory) + code.stack_bytes, code.flash_bytes)
+    check_budget(graph, target, program, memory, need, select)
     progress("linking", 1, 1)
     return Firmware(program, memory, files, library, elf, code)
 

@@ -106,12 +106,9 @@ class _Builder:
 
     def fixed(self) -> dict[str, int]:
         """Offsets of the pieces that the input lies in."""
-        first, *others = [name for name in self._sizes if name in self._first_buffers()]
-        return {first: 0} | {name: self._sizes[first] for name in others}
-
-    def _first_buffers(self) -> tuple[str, str]:
         name = self.graph.ops[0].output
-        return self._views[name].buffer, f"{name}.rest"
+        first, rest = self._views[name].buffer, f"{name}.rest"
+        return {first: 0} | ({rest: self._sizes[first]} if rest in self._sizes else {})
 
     def keep_output(self) -> None:
         """The logits stay until the end."""

@@ -15,6 +15,8 @@ _FLAGS = (
     "-fno-ident", "-ffile-prefix-map=.=", "-fno-sanitize=undefined", "-fno-stack-protector",
 )  # fmt: skip
 _LINK_FLAGS = ("-static", "--gc-sections", "--build-id=none", "-e", "reset", "--strip-debug")
+#: Where constants go on boards whose code memory is small: (origin, bytes).
+CONSTANTS = {"mps3-an547": (0x60000000, 16 << 20)}
 STACK_BYTES = 8192  # of the test firmware
 
 
@@ -69,16 +71,20 @@ def link_firmware(target: Target, sources: dict[str, str], library: bytes, prefi
 def linker_script(machine: str) -> str:
     """The memory map of one of QEMU's boards."""
     (flash, flash_bytes), (ram, ram_bytes) = MACHINES[machine]
+    constants, constants_bytes = CONSTANTS.get(machine, (0, 0))
+    extra = f"\n  LARGE (r) : ORIGIN = {constants:#x}, LENGTH = {constants_bytes}" if constants_bytes else ""
+    place = "LARGE" if constants_bytes else "FLASH"
     return f"""ENTRY(reset)
 MEMORY {{
-  FLASH (rx) : ORIGIN = {flash:#x}, LENGTH = {flash_bytes}
+  FLASH (rx) : ORIGIN = {flash:#x}, LENGTH = {flash_bytes}{extra}
   RAM (rwx) : ORIGIN = {ram:#x}, LENGTH = {ram_bytes}
 }}
 stack_top = ORIGIN(RAM) + LENGTH(RAM);
 stack_bottom = stack_top - {STACK_BYTES};
 SECTIONS {{
-  .text : {{ KEEP(*(.vectors)) *(.text*) *(.rodata*) . = ALIGN(8); }} > FLASH
+  .text : {{ KEEP(*(.vectors)) *(.text*) . = ALIGN(8); }} > FLASH
   .ARM.exidx : {{ *(.ARM.exidx* .ARM.extab*) }} > FLASH
+  .rodata : {{ *(.rodata*) . = ALIGN(8); }} > {place}
   .data : {{ data_begin = .; *(.data*) . = ALIGN(4); data_end = .; }} > RAM AT > FLASH
   data_source = LOADADDR(.data);
   .bss (NOLOAD) : {{ bss_begin = .; *(.bss*) *(COMMON) . = ALIGN(8); bss_end = .; }} > RAM
