@@ -21,10 +21,9 @@ import onnx
 from onnx import helper
 
 from shufflec.errors import UnsupportedModelError
-from shufflec.quantize.onnx_graph import GraphEditor, replace_input
+from shufflec.quantize.onnx_graph import MOVES, GraphEditor, replace_input
+from shufflec.quantize.shared_grids import grid_of, joint_grid, share_grids
 
-# Ops that only move values: they may stand between a DQ and the op that it feeds.
-_MOVES = ("Reshape", "Transpose", "Flatten", "Identity", "Split", "Slice")
 # Ops that compute from integers and whose result must meet a Q; the head of an island may be any of them.
 _COMPUTES = ("Conv", "Gemm", "MatMul", "MaxPool", "AveragePool", "GlobalAveragePool")
 # Ops that continue an island that has begun.
@@ -60,9 +59,9 @@ def merge_moves(editor: GraphEditor) -> int:
         quantize = editor.producer(dequantize.input[0], "QuantizeLinear")
         moved = editor.producer(quantize.input[0]) if quantize is not None else None
         source = moved
-        while source is not None and source.op_type in _MOVES:
+        while source is not None and source.op_type in MOVES:
             source = editor.producer(source.input[0])
-        if moved is None or moved.op_type not in _MOVES or source is None or source.op_type != "DequantizeLinear":
+        if moved is None or moved.op_type not in MOVES or source is None or source.op_type != "DequantizeLinear":
             continue
         if not all(_same_grid(editor, source, node) for node in (quantize, dequantize)):
             continue
@@ -101,53 +100,6 @@ def close_max_pool(editor: GraphEditor) -> int:
     return closed
 
 
-def share_grids(editor: GraphEditor) -> int:
-    """Gives the quantizers of all tensors whose channels meet in Concats one grid, the widest, where slices follow.
-
-    ShuffleNetV2 carries half of the channels past each unit: with one grid they are never rounded again, nor copied.
-    Returns the number of groups of quantizers that share one.
-    """
-    joined: dict[str, set[str]] = {}
-    for concat in [node for node in editor.graph.node if node.op_type == "Concat"]:
-        sources = set().union(*(_quantizers_of(editor, name) for name in concat.input))
-        for group in {id(joined[name]): joined[name] for name in sources if name in joined}.values():
-            sources |= group
-        joined.update(dict.fromkeys(sources, sources))
-    slices = [node for node in editor.graph.node if node.op_type in ("Slice", "Split")]
-    sliced = set().union(*(_quantizers_of(editor, node.input[0]) for node in slices))
-    shared = 0
-    quantizers = {node.name: node for node in editor.graph.node if node.op_type == "QuantizeLinear"}
-    for group in {id(names): names for names in joined.values()}.values():
-        members = [quantizers[name] for name in sorted(group)]
-        grids = [_grid(editor, node) for node in members]
-        if not group & sliced or any(scale.ndim != 0 or zero.any() for scale, zero in grids):
-            continue
-        scale, zero = _joint_grid(grids)
-        scale_name = editor.add_initializer(f"shared_scale_{shared}", scale)
-        zero_name = editor.add_initializer(f"shared_zero_point_{shared}", zero)
-        for node in members:
-            for reader in (node, *editor.consumers[node.output[0]]):
-                reader.input[1], reader.input[2] = scale_name, zero_name
-        editor.reindex()
-        shared += 1
-    return shared
-
-
-def _quantizers_of(editor: GraphEditor, tensor: str) -> set[str]:
-    """Names of the Q nodes whose values `tensor` holds, moved and joined but not computed with."""
-    node = editor.producer(tensor)
-    if node is None:
-        return set()
-    if node.op_type == "DequantizeLinear":
-        quantize = editor.producer(node.input[0], "QuantizeLinear")
-        return {quantize.name} if quantize is not None else set()
-    if node.op_type in _MOVES:
-        return _quantizers_of(editor, node.input[0])
-    if node.op_type == "Concat":
-        return set().union(*(_quantizers_of(editor, name) for name in node.input))
-    return set()
-
-
 def merge_concat_quantizers(editor: GraphEditor) -> int:
     """Moves the quantizers of a Concat's inputs behind it, as one with the largest of their ranges.
 
@@ -158,10 +110,10 @@ def merge_concat_quantizers(editor: GraphEditor) -> int:
         pairs = [_private_pair(editor, name, concat) for name in concat.input]
         if any(pair is None for pair in pairs) or len({pair[0].input[1] for pair in pairs}) == 1:
             continue
-        grids = [_grid(editor, quantize) for quantize, _ in pairs]
+        grids = [grid_of(editor, quantize) for quantize, _ in pairs]
         if any(scale.ndim != 0 or zero.any() for scale, zero in grids):
             continue
-        scale, zero = _joint_grid(grids)
+        scale, zero = joint_grid(grids)
         for quantize, dequantize in pairs:
             replace_input(concat, dequantize.output[0], quantize.input[0])
         editor.remove(*(node for pair in pairs for node in pair))
@@ -224,7 +176,7 @@ def positive_weight_axes(editor: GraphEditor) -> None:
 
 def check_operators(model: onnx.ModelProto) -> None:
     """Raises UnsupportedModelError that names the first operator of a float model that cannot become integer."""
-    known = (*_MOVES, *_COMPUTES, *_CONTINUES)
+    known = (*MOVES, *_COMPUTES, *_CONTINUES)
     for node in model.graph.node:
         if node.op_type not in known or node.domain not in ("", "ai.onnx"):
             raise UnsupportedModelError(
@@ -255,7 +207,7 @@ def check_islands(model: onnx.ModelProto) -> None:
             if data not in ("quantized", "constant"):
                 _fail(node, "reads a tensor that no QuantizeLinear made")
             result = "integer"
-        elif node.op_type in _MOVES:
+        elif node.op_type in MOVES:
             result = data
         elif node.op_type in _COMPUTES:
             if data != "integer":
@@ -275,7 +227,7 @@ def check_islands(model: onnx.ModelProto) -> None:
             state[name] = result
     for output in model.graph.output:
         producer = editor.producer(output.name)
-        if producer is None or producer.op_type not in ("Gemm", "MatMul", "Add", "DequantizeLinear", *_MOVES):
+        if producer is None or producer.op_type not in ("Gemm", "MatMul", "Add", "DequantizeLinear", *MOVES):
             raise UnsupportedModelError(f"output {output.name} is not made by the classifier")
 
 
@@ -305,20 +257,6 @@ def _private_pair(
         if node is None or node.name != expected:
             return None
     return quantize, dequantize
-
-
-def _grid(editor: GraphEditor, quantize: onnx.NodeProto) -> tuple[np.ndarray, np.ndarray]:
-    """Scale (float32) and zero point (int8 or uint8) of a Q that NNCF wrote, so that both are constants."""
-    return editor.constant(quantize.input[1]), editor.constant(quantize.input[2])
-
-
-def _joint_grid(grids: list[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
-    """One symmetric grid that covers all: int8 when any is int8, else uint8."""
-    signed = any(zero.dtype == np.int8 for _, zero in grids)
-    reach = max(float(scale) * (127 if zero.dtype == np.int8 else 255) for scale, zero in grids)
-    same = {float(scale) for scale, _ in grids if float(scale) * 255 == reach}
-    scale = reach / 127 if signed else (same.pop() if same else reach / 255)
-    return np.array(scale, np.float32), np.array(0, np.int8 if signed else np.uint8)
 
 
 def _quantize_behind(editor: GraphEditor, node: onnx.NodeProto, scale: str, zero_point: str) -> None:

@@ -9,6 +9,9 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
+#: Ops that only move values: they may stand between a DQ and the op that it feeds.
+MOVES = ("Reshape", "Transpose", "Flatten", "Identity", "Split", "Slice")
+
 
 def attribute(node: onnx.NodeProto, name: str, default: Any) -> Any:
     """The value of a node's attribute, or `default` when the node has none by that name."""
