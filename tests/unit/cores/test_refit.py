@@ -107,6 +107,17 @@ def test_a_network_that_the_model_misses_is_seen():
     assert all(errors[run.name] == pytest.approx(1 / 1.4 - 1, abs=0.02) for run in runs if run.group == "network2")
 
 
+def test_what_only_one_network_knows_is_not_told_to_its_own_estimate():
+    def parts(run: Reading) -> Reading:
+        without = run if run.group == "network1" else replace(run, dram_ms=0.0)
+        return replace(without, milliseconds=without.estimate_ms(TRUE))
+
+    runs = [parts(run) for run in readings()]
+    stream = next(run for run in runs if run.name == "run1")  # a quarter of it is DRAM lines
+    assert abs(stream.error(refit(runs, START).parameters)) < 0.01
+    assert kept_back_errors(runs, START)["run1"] < -0.1
+
+
 def test_ninetieth_and_ratios_by_hand():
     assert ninetieth([i / 100 * (-1) ** i for i in range(1, 11)]) == pytest.approx(0.09)
     assert sorted(ratio_errors([0.0, 0.25])) == pytest.approx([-0.2, 0.25])
