@@ -40,6 +40,7 @@ MAX_SCALE_SHIFT = 16  # VQSHRN 32 -> 16
 RESIDUAL_SHIFT = 14
 INT16_MAX = 32767
 INT32_MAX = 2**31 - 1
+_DEAD_SCALE = 2.0**-12
 _NEGLIGIBLE = 0.25  # steps that a channel's scale may be moved by to make room for its offset
 
 
@@ -81,6 +82,7 @@ def choose_requant(
     if not (np.all(np.isfinite(real)) and np.all(real >= 0) and np.all(np.isfinite(offset)) and real.max() > 0):
         raise RequantRangeError("scales must be finite and positive")
     peak = np.maximum(np.abs(low + correction), np.abs(high + correction))
+    real[peak == 0] = _DEAD_SCALE  # any will do for a channel without weights: one that rounds its offset well
     reach = np.where(peak > 0, peak * real, 0.0) + 128 * residual_real
     # Beyond this the output is saturated whatever the sum and the residual are.
     offset = np.clip(offset, -(reach + 512), reach + 512)

@@ -5,20 +5,21 @@ from __future__ import annotations
 import numpy as np
 
 from shufflec.ir.graph import Graph, Op, TensorSpec
-from shufflec.ir.numerics import choose_average, choose_requant, choose_sum
+from shufflec.ir.rules import A64, Rule
 
 
 class GraphBuilder:
     """Appends operators with random constants; every method takes tensor names and returns the new one."""
 
-    def __init__(self, seed: int, height: int, width: int):
+    def __init__(self, seed: int, height: int, width: int, rule: Rule = A64):
+        self.rule = rule
         self.rng = np.random.default_rng(seed)
         self.tensors = {"input": TensorSpec("input", (1, 3, height, width), "float32")}
         self.ops: list[Op] = []
 
     def finish(self, output: str) -> Graph:
         """The graph, whose output is the given tensor."""
-        return Graph(self.tensors, tuple(self.ops), "input", output)
+        return Graph(self.tensors, tuple(self.ops), "input", output, self.rule.name)
 
     def shape(self, name: str) -> tuple[int, int, int]:
         """(H, W, C) of a tensor."""
@@ -51,9 +52,9 @@ class GraphBuilder:
             real *= 2.0 ** np.linspace(-9, 3, channels)
         peak = 128 * np.abs(flat).sum(1)
         correction = self.rng.integers(-3000, 3000, channels) if corrected else np.zeros(channels, np.int64)
-        found = choose_requant(real, self.rng.uniform(-60, 60, channels), correction, -peak, peak, residual_real)
+        found = self.rule.requant(real, self.rng.uniform(-60, 60, channels), correction, -peak, peak, residual_real)
         low = int(self.rng.choice([-128, -128, -20]))
-        attrs = {"shift": found.shift, "fraction": found.fraction, "clamp_min": low, "clamp_max": 127}
+        attrs = found.attributes() | {"clamp_min": low, "clamp_max": 127}
         if residual_real:
             attrs["residual_multiplier"] = found.residual_multiplier
         return attrs, found.constants()
@@ -101,23 +102,21 @@ class GraphBuilder:
         counts = np.full(shape[:2], taps)
         if not count_padding:
             counts = self.rng.integers(1, taps + 1, shape[:2])
-        multiplier, fraction = choose_average(0.9, counts, -5, taps)
+        multiplier, rounding = self.rule.average(0.9, counts, -5, taps)
         attrs = {
             "kernel": kernel, "stride": stride, "pad": pad, "zero_point": -5, "out_zero_point": 7,
-            "fraction": fraction, "clamp_min": -128, "clamp_max": 127,
-        }  # fmt: skip
+            "clamp_min": -128, "clamp_max": 127,
+        } | rounding  # fmt: skip
         return self.emit("avg_pool2d", (x,), shape, attrs, {"multiplier": multiplier})
 
     def add(self, a, b) -> str:
         """Sum of two scaled tensors."""
-        multipliers, bias, fraction = choose_sum((0.7, 1.3), 4.25)
-        attrs = {"multipliers": multipliers, "bias": bias, "fraction": fraction, "clamp_min": -100, "clamp_max": 127}
+        attrs = self.rule.weighted_sum((0.7, 1.3), 4.25) | {"clamp_min": -100, "clamp_max": 127}
         return self.emit("add", (a, b), self.shape(a), attrs)
 
     def requantize(self, a) -> str:
         """Change of scale."""
-        multipliers, bias, fraction = choose_sum((1.7,), -9.5)
-        attrs = {"multipliers": multipliers, "bias": bias, "fraction": fraction, "clamp_min": -128, "clamp_max": 127}
+        attrs = self.rule.weighted_sum((1.7,), -9.5) | {"clamp_min": -128, "clamp_max": 127}
         return self.emit("requantize", (a,), self.shape(a), attrs)
 
     def concat(self, *parts) -> str:
@@ -149,9 +148,11 @@ class GraphBuilder:
         return self.emit("dequantize", (x,), (1, channels), {"zero_point": 0}, {"scale": scale}, "float32")
 
 
-def tiny_shufflenet(seed: int, groups: int = 3, height: int = 37, width: int = 32, classes: int = 11) -> Graph:
+def tiny_shufflenet(
+    seed: int, groups: int = 3, height: int = 37, width: int = 32, classes: int = 11, rule: Rule = A64
+) -> Graph:
     """A ShuffleNet-like graph with every operator kind, both forms of padding and both kinds of concat."""
-    b = GraphBuilder(seed, height, width)
+    b = GraphBuilder(seed, height, width, rule)
     x = b.conv2d(b.quantize(), 8 * groups, kernel=(3, 3), stride=(2, 2), pad=(1, 1, 1, 1))
     x = b.max_pool(x)
     # Stride 2, first unit: dense 1x1 into a shuffled write, both branches straight into the concat.
@@ -172,10 +173,10 @@ def tiny_shufflenet(seed: int, groups: int = 3, height: int = 37, width: int = 3
     return b.finish(b.dequantize(b.dense(b.global_avg_pool(x), classes)))
 
 
-def random_operators(seed: int) -> Graph:
+def random_operators(seed: int, rule: Rule = A64) -> Graph:
     """One operator of every kind with random shapes and parameters, each reading the same random tensor."""
     rng = np.random.default_rng(seed)
-    b = GraphBuilder(seed, int(rng.integers(5, 14)), int(rng.integers(5, 14)))
+    b = GraphBuilder(seed, int(rng.integers(5, 14)), int(rng.integers(5, 14)), rule)
     groups = int(rng.choice([1, 2, 3, 8]))
     channels = groups * int(rng.integers(1, 7)) * int(rng.choice([1, 8]))
 
