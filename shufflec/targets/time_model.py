@@ -68,7 +68,7 @@ class TimeModel:
         percent = math.hypot(self.uncertainty_percent, 100 * memory_share * self._clock_change(clock_hz))
         if threads > 1:
             percent = max(percent, THREADS_PERCENT)
-        if memory_share > _MOST_MEMORY:
+        if _streams(threads, memory_share):
             percent = max(percent, _STREAMING_PERCENT)
         return float(math.ceil(round(percent, 6)))
 
@@ -80,7 +80,7 @@ class TimeModel:
             reasons.append(f"fitted at {fitted}: memory may keep its nanoseconds, as estimated, or its cycles")
         if threads > 1 and self.uncertainty_percent < THREADS_PERCENT:
             reasons.append("several threads are known from few published times")
-        if memory_share > _MOST_MEMORY:
+        if _streams(threads, memory_share):
             share = f"{100 * memory_share:.0f} % of the time is memory"
             reasons.append(f"{share}, more than of any network that was fitted; streaming loops may be much faster")
         return tuple(reasons)
@@ -93,10 +93,15 @@ class TimeModel:
         alone = self.time_percent(clock_hz, threads, memory_share)
         independent = math.sqrt(2) * alone
         pair = self.pair_percent
-        if pair is None or threads > 1 or memory_share > _MOST_MEMORY:
+        if pair is None or threads > 1 or _streams(threads, memory_share):
             pair = max(pair or 0.0, independent)
         pair = math.hypot(pair, 100 * memory_share * self._clock_change(clock_hz))
         return pair, max(self.layer_pair_percent or 0.0, pair)
 
     def _clock_change(self, clock_hz: int) -> float:
         return abs(self.fitted_clock_hz / clock_hz - 1) if self.fitted_clock_hz else 0.0
+
+
+def _streams(threads: int, memory_share: float) -> bool:
+    """Whether one thread's time is mostly memory. Several threads share the memory's bandwidth, which is known."""
+    return threads == 1 and memory_share > _MOST_MEMORY

@@ -35,6 +35,7 @@ def test_another_clock_widens_by_what_memory_might_follow():
 def test_more_memory_than_any_fitted_network_is_hardly_known():
     assert MODEL.time_percent(CLOCK, 1, 0.54) == 10
     assert MODEL.time_percent(CLOCK, 1, 0.56) == 80
+    assert MODEL.time_percent(CLOCK, 4, 0.56) == 25  # their bandwidth is known
     assert MODEL.ratio_percents(CLOCK, 1, 0.56)[0] == pytest.approx(80 * math.sqrt(2))
 
 
