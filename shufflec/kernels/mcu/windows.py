@@ -13,4 +13,4 @@ def span(e: MEmitter, at: Value, p: dict, axis: int, size: str) -> tuple[Value, 
     begin = e.bind(at * p["stride"][axis] - p["pad"][axis])
     first = e.bind(tirx.Max(begin, const(0)))
     stop = e.bind(tirx.Min(begin + p["kernel"][axis], const(p[size])))
-    return first, e.bind(stop - first)
+    return first, e.bind(tirx.Max(stop - first, const(0)))  # a window may lie in the padding altogether
