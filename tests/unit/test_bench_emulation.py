@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import struct
 import sys
 from pathlib import Path
 
@@ -10,11 +11,12 @@ import pytest
 
 from shufflec.bench import arm64_python, emulate
 from shufflec.bench.board_files import board_root, processor_files
-from shufflec.bench.emulate import COUNTERS_MAGIC, ESTIMATE_WORDS, MAX_THREADS, count_of_one_run
+from shufflec.bench.emulate import COUNTERS_MAGIC, ESTIMATE_WORDS, MAX_THREADS, count_of_one_run, time_of_one_run
 from shufflec.devices.build import NATIVE
 from shufflec.errors import DeviceError, ToolMissingError
 from shufflec.targets.target import INSTRUCTION_CLASSES, load_target
-from shufflec.timing.clock_protocol import ANSWER_BYTES
+from shufflec.timing.clock_protocol import ANSWER_BYTES, pack_estimate, pack_problem
+from shufflec.timing.estimate import Estimate
 
 _CLASSES = len(INSTRUCTION_CLASSES)
 
@@ -33,6 +35,7 @@ def test_protocol_is_that_of_the_native_sources() -> None:
     assert number(r"#define SHUFFLEC_SYSCALL (\w+)") == emulate.SYSTEM_CALL
     assert number(r"SHUFFLEC_REGION_START = (\d+)") == emulate.REGION_START
     assert number(r"SHUFFLEC_REGION_STOP = (\d+)") == emulate.REGION_STOP
+    assert number(r"SHUFFLEC_SESSION_START = (\d+)") == emulate.SESSION_START
     assert number(r"#define SHUFFLEC_COUNTERS_MAGIC UINT64_C\((\w+)\)") == COUNTERS_MAGIC
     assert number(r"#define SHUFFLEC_MAX_THREADS (\d+)") == MAX_THREADS
     fields = re.search(r"struct ShufflecCounters \{(.*?)\};", header, re.DOTALL)[1]
@@ -44,6 +47,24 @@ def test_threads_add_up_and_the_empty_region_is_taken_off() -> None:
     run = _words(1010, 20, 30, 40, 50, 60, 7000, second=5)
     counts = count_of_one_run(_words(10, 0, 0, 0, 0, 0, 100), [run, run])
     assert counts == dict(zip(INSTRUCTION_CLASSES, [1005, 20, 30, 40, 50, 60, 6900], strict=True))
+
+
+def _timed(nanoseconds: float) -> list[int]:
+    estimate = Estimate(nanoseconds, 0.0, 0.0, 0.0, 0, 0, 0)
+    tail = struct.unpack(f"<{ESTIMATE_WORDS}Q", pack_estimate(estimate))
+    return [*_words(1)[:-ESTIMATE_WORDS], *tail]
+
+
+def test_time_is_the_last_runs_less_the_empty_regions() -> None:
+    assert time_of_one_run(_timed(1e6), _timed(16e6)) == 15.0
+    nothing = [*_words(1)[:-ESTIMATE_WORDS], *[0] * ESTIMATE_WORDS]
+    assert time_of_one_run(nothing, nothing) is None
+
+
+def test_a_clock_that_could_not_tell_says_why() -> None:
+    failed = [*_words(1)[:-ESTIMATE_WORDS], *struct.unpack(f"<{ESTIMATE_WORDS}Q", pack_problem("block 7 is odd"))]
+    with pytest.raises(DeviceError, match="no estimated time: block 7 is odd"):
+        time_of_one_run(_timed(1.0), failed)
 
 
 @pytest.mark.parametrize(
