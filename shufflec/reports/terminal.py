@@ -133,7 +133,7 @@ def _verdicts(report: Report) -> list[tuple[str, str, str]]:
             lines.append(("floor", cost_words.floor_line(report, report.roofline), ""))
             lines.append(("roofline", cost_words.roofline_line(report, report.roofline), ""))
         for i, costly in enumerate(cost.costliest):
-            lines.append(("slowest" if i == 0 else "", cost_words.costly_line(report, costly), ""))
+            lines.append(("costliest" if i == 0 else "", cost_words.costly_line(report, costly), ""))
         if cost.instructions_by_class:
             classes = wording.instruction_classes(cost.instructions_by_class)
             lines.append(("classes", ", ".join(f"{name} {wording.short_count(n)}" for name, n in classes), ""))
