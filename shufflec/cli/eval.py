@@ -51,6 +51,10 @@ def eval_command(
         str | None, typer.Option(metavar="HOST:PORT", help="Run a bundle on the device at this RPC server.")
     ] = None,
     key: Annotated[str, typer.Option(help="Key of that server, if it has one.")] = "",
+    target: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Run a Cortex-M bundle's firmware on the emulated board of its target."),
+    ] = None,
     timeout: Annotated[float, typer.Option(min=1, help="Seconds that the device may take for one answer.")] = 120.0,
     batch_size: Annotated[int, typer.Option(help="Images at a time.")] = 64,
     json: JsonOption = False,
@@ -67,7 +71,7 @@ def eval_command(
     from shufflec.data.datasets import open_dataset
     from shufflec.training.evaluate import evaluate
 
-    with open_subject(model, rpc, key, timeout) as subject:
+    with open_subject(model, rpc, key, timeout, target) as subject:
         dataset = open_dataset(data, split)
         check_classes(data, dataset, subject.class_names)
         with progress_bar() as bar:
@@ -86,7 +90,9 @@ def eval_command(
 
 
 @contextmanager
-def open_subject(path: Path, rpc: str | None, key: str = "", timeout_s: float = 120.0) -> Iterator[Subject]:
+def open_subject(
+    path: Path, rpc: str | None, key: str = "", timeout_s: float = 120.0, target: str | None = None
+) -> Iterator[Subject]:
     """Opens a model of any kind for evaluation; devices are released at the end of the block.
 
     A bundle runs on the device at rpc; without one, by the integer reference, which compiled code equals.
@@ -94,14 +100,17 @@ def open_subject(path: Path, rpc: str | None, key: str = "", timeout_s: float = 
     """
     from shufflec.models.foreign.load import KINDS, SUFFIXES
 
-    if rpc is not None and not path.is_dir():
-        raise OptionError("--rpc", rpc, "is for bundles; compile the model first, with `shufflec compile`")
+    for option, value in (("--rpc", rpc), ("--target", target)):
+        if value is not None and not path.is_dir():
+            raise OptionError(option, value, "is for bundles; compile the model first, with `shufflec compile`")
+    if rpc is not None and target is not None:
+        raise OptionError("--target", target, "runs on an emulated board, --rpc on a real one", "give one of the two")
     if path.suffix in SUFFIXES:
         yield _open_checkpoint(path)
     elif path.suffix == ".onnx":
         yield _open_onnx(path)
     elif path.is_dir():
-        with _open_bundle(path, rpc, key, timeout_s) as subject:
+        with _open_bundle(path, rpc, key, timeout_s, target) as subject:
             yield subject
     else:
         problem = "is none of these" if path.exists() else "no such file"
@@ -147,12 +156,12 @@ def _open_onnx(path: Path) -> Subject:
 
 
 @contextmanager
-def _open_bundle(path: Path, rpc: str | None, key: str, timeout_s: float) -> Iterator[Subject]:
+def _open_bundle(path: Path, rpc: str | None, key: str, timeout_s: float, target: str | None) -> Iterator[Subject]:
     from shufflec.backends.bundle import open_bundle
     from shufflec.profiling.predict import open_predictor
 
     bundle = open_bundle(path)
-    with open_predictor(bundle, rpc, key, timeout_s) as (predict, engine):
+    with open_predictor(bundle, rpc, key, timeout_s, target) as (predict, engine):
         yield Subject(
             title=str(bundle.architecture or bundle.name),
             engine=f"int8, {engine}",

@@ -19,23 +19,31 @@ def run_command(
         typer.Option(metavar="HOST:PORT", help="Run on the device at this RPC server. Default: no device."),
     ] = None,
     key: Annotated[str, typer.Option(help="Key of the RPC server, if it has one.")] = "",
+    target: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Run a Cortex-M bundle's firmware on the emulated board of its target."),
+    ] = None,
     timeout: Annotated[float, typer.Option(min=1, help="Seconds that the device may take for one answer.")] = 120.0,
     top: Annotated[int, typer.Option(help="How many classes to show.")] = 5,
     json: JsonOption = False,
 ) -> None:
     """Classify images with a compiled bundle: the best classes and their scores.
 
-    Without --rpc the logits come from the NumPy integer reference, which the compiled code equals bit for bit; so
-    no board is needed to see what a board will say.
+    Without --rpc or --target the logits come from the NumPy integer reference, which the compiled code equals bit for
+    bit; so no board is needed to see what a board will say.
 
     Examples:
 
         shufflec run rasp4-bundle cat.jpg dog.jpg
 
         shufflec run rasp4-bundle cat.jpg --rpc 192.168.1.20:9090 --top 3
+
+        shufflec run m4-bundle cat.jpg --target cortex-m4
     """
     if top < 1:
         raise OptionError("--top", top, "expected at least 1")
+    if rpc is not None and target is not None:
+        raise OptionError("--target", target, "runs on an emulated board, --rpc on a real one", "give one of the two")
 
     from shufflec.backends.bundle import open_bundle
     from shufflec.data.images import load_image
@@ -43,7 +51,7 @@ def run_command(
 
     opened = open_bundle(bundle)
     inputs = [opened.preprocessing.apply(load_image(image))[None] for image in images]
-    with open_predictor(opened, rpc, key, timeout) as (predict, engine):
+    with open_predictor(opened, rpc, key, timeout, target) as (predict, engine):
         answers = [top_classes(predict(x), top) for x in inputs]
     names = opened.class_names
     results = [

@@ -8,9 +8,11 @@ from contextlib import contextmanager
 import numpy as np
 
 from shufflec.backends.bundle import Bundle
+from shufflec.errors import OptionError
 from shufflec.ir import reference
 from shufflec.ir.graph import Graph
 from shufflec.profiling.check_bundle import check_bundle
+from shufflec.profiling.firmware import FirmwareNetwork
 from shufflec.profiling.open_device import connect_device
 from shufflec.profiling.remote_network import RemoteNetwork
 
@@ -27,6 +29,15 @@ def reference_predict(graph: Graph) -> Predict:
     return one_by_one(lambda x: reference.predict(graph, x))
 
 
+def firmware_predict(bundle: Bundle, board: str) -> Predict:
+    """Logits by the bundle's firmware on the emulated board of its target, a batch in one run."""
+    if board != bundle.target.name or bundle.target.family != "baremetal":
+        kind = "a Cortex-M bundle" if bundle.target.family == "baremetal" else "no Cortex-M bundle: use --rpc"
+        raise OptionError("--target", board, f"{bundle.path} is for {bundle.target.name}, {kind}")
+    network = FirmwareNetwork(bundle)
+    return lambda inputs: np.concatenate(network.run_all([x[None] for x in inputs]))
+
+
 def softmax(logits: np.ndarray) -> np.ndarray:
     """Scores float64 along the last axis; they add up to 1."""
     shifted = np.exp(np.asarray(logits, np.float64) - np.max(logits, axis=-1, keepdims=True))
@@ -41,13 +52,19 @@ def top_classes(logits: np.ndarray, count: int) -> list[tuple[int, float]]:
 
 
 @contextmanager
-def open_predictor(bundle: Bundle, address: str | None, key: str, timeout_s: float) -> Iterator[tuple[Predict, str]]:
+def open_predictor(
+    bundle: Bundle, address: str | None, key: str, timeout_s: float, board: str | None = None
+) -> Iterator[tuple[Predict, str]]:
     """What computes a bundle's logits, and its name: the device at address "host:port", else the integer reference.
 
-    Raises InputFileError for a manifest that does not fit its model, and DeviceError when the device cannot be reached
-    or the connection is lost.
+    board: the name of a Cortex-M target, whose emulated board runs the bundle's firmware.
+    Raises InputFileError for a manifest that does not fit its model, OptionError for a board that is not the bundle's,
+    and DeviceError when the device cannot be reached or the connection is lost.
     """
     check_bundle(bundle)
+    if board is not None:
+        yield firmware_predict(bundle, board), f"firmware on QEMU's {bundle.target.machine} ({bundle.target.core})"
+        return
     if address is None:
         yield reference_predict(bundle.graph()), "integer reference"
         return
