@@ -11,58 +11,85 @@ from shufflec.cli.console import JsonOption, emit_json, stdout_console
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from shufflec.models.architecture import Architecture
     from shufflec.models.complexity import Complexity
+    from shufflec.models.families import AnyArchitecture
 
 _NOTE = """\
 conv MACs leave the classifier out, as the paper's table 1 does; MACs count it,
 as ShuffleNet-Series does. params: weights, biases, scale and shift of the batch
-norms. published: MACs / params, from that table and ShuffleNet-Series."""
+norms. published: MACs / params, from that table and ShuffleNet-Series; of V2
+conv MACs of its paper's table 8, params of torchvision."""
 
 
 def models_command(
-    groups: Annotated[int | None, typer.Option(help="Only this number of groups: 1, 2, 3, 4 or 8.")] = None,
-    variant: Annotated[str | None, typer.Option(metavar="paper|megvii|mindcv", help="Only this variant.")] = None,
-    scale: Annotated[float, typer.Option(help="Of the channel counts, 0.25 to 2.")] = 1.0,
+    family: Annotated[str, typer.Option(metavar="v1|v2", help="ShuffleNetV1 or V2.")] = "v1",
+    groups: Annotated[int | None, typer.Option(help="V1: only this number of groups: 1, 2, 3, 4 or 8.")] = None,
+    variant: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Only this one. V1: paper, megvii, mindcv; V2: torchvision, megvii."),
+    ] = None,
+    scale: Annotated[
+        float | None,
+        typer.Option(help="Of the channel counts. V1: 0.25 to 2, default 1; V2: 0.5, 1, 1.5 or 2, default all."),
+    ] = None,
     input_size: Annotated[str, typer.Option(metavar="N|HxW", help="Input pixels, 32 up.")] = "224",
     classes: Annotated[int, typer.Option(help="Of the classifier.")] = 1000,
-    layers: Annotated[bool, typer.Option("--layers", help="Every layer (with --groups and --variant).")] = False,
+    layers: Annotated[bool, typer.Option("--layers", help="Every layer of one network.")] = False,
     json: JsonOption = False,
 ) -> None:
-    """List ShuffleNetV1's variants with their multiply-accumulates (MACs) and parameters.
+    """List ShuffleNet's variants with their multiply-accumulates (MACs) and parameters.
 
     paper is the network of arXiv 1707.01083, megvii that of megvii-model/ShuffleNet-Series, mindcv that of
     mindspore-lab/mindcv: they differ in where and how channels are shuffled, in the padding of their pools, in the
-    stem and in the classifier's bias, so a checkpoint is only right under its own.
+    stem and in the classifier's bias, so a checkpoint is only right under its own. torchvision and megvii are the two
+    forms of ShuffleNetV2 (arXiv 1807.11164).
 
     Examples:
 
         shufflec models
 
+        shufflec models --family v2
+
         shufflec models --groups 3 --variant megvii --scale 0.5 --layers
     """
     from shufflec.errors import OptionError
-    from shufflec.models.architecture import GROUPS, VARIANTS, Architecture, parse_input_size
     from shufflec.models.complexity import complexity
 
-    if layers and (groups is None or variant is None):
-        raise OptionError("--layers", "", "shows one network: give --groups and --variant too")
-    size = parse_input_size(input_size)
-    variants = VARIANTS if variant is None else (variant,)
-    all_groups = GROUPS if groups is None else (groups,)
-    networks = [Architecture(g, scale, name, classes, size) for name in variants for g in all_groups]
+    networks = _networks(family, groups, variant, scale, input_size, classes)
+    if layers and len(networks) > 1:
+        needed = "--groups and --variant" if family == "v1" else "--scale and --variant"
+        raise OptionError("--layers", "", f"shows one network: give {needed} too")
     counted = [(arch, complexity(arch)) for arch in networks]
     if json:
         emit_json({"models": [_entry(arch, count, layers) for arch, count in counted]})
         return
     console = stdout_console()
-    console.print(_table(counted, scale, size, classes))
+    console.print(_table(counted))
     if layers:
         console.print(_layer_table(counted[0][1]))
     console.print(_NOTE)
 
 
-def _entry(arch: Architecture, count: Complexity, layers: bool) -> dict[str, object]:
+def _networks(
+    family: str, groups: int | None, variant: str | None, scale: float | None, input_size: str, classes: int
+) -> list[AnyArchitecture]:
+    from shufflec.errors import OptionError
+    from shufflec.models.architecture import GROUPS, VARIANTS, Architecture, parse_input_size
+    from shufflec.models.architecture_v2 import SCALES, VARIANTS_V2, ArchitectureV2
+
+    size = parse_input_size(input_size)
+    if family == "v2":
+        if groups is not None:
+            raise OptionError("--groups", groups, "ShuffleNetV2 has no groups", "leave the option out")
+        variants, scales = ([variant] if variant else VARIANTS_V2), ([scale] if scale else SCALES)
+        return [ArchitectureV2(width, name, classes, size) for name in variants for width in scales]
+    if family != "v1":
+        raise OptionError("--family", family, "expected v1 or v2")
+    variants, counts = ([variant] if variant else VARIANTS), ([groups] if groups is not None else GROUPS)
+    return [Architecture(g, scale or 1.0, name, classes, size) for name in variants for g in counts]
+
+
+def _entry(arch: AnyArchitecture, count: Complexity, layers: bool) -> dict[str, object]:
     from shufflec.models.complexity import published_macs, published_params
 
     published = published_macs(arch)
@@ -81,17 +108,21 @@ def _entry(arch: Architecture, count: Complexity, layers: bool) -> dict[str, obj
     return {**entry, "layers": count.to_dict()["layers"]} if layers else entry
 
 
-def _table(counted: list[tuple[Architecture, Complexity]], scale: float, size: tuple[int, int], classes: int) -> Table:
+def _table(counted: list[tuple[AnyArchitecture, Complexity]]) -> Table:
     from rich import box
     from rich.table import Table
 
     from shufflec.models.complexity import published_macs, published_params
 
-    title = f"ShuffleNetV1 {scale:g}x, {size[0]}x{size[1]}, {classes} classes; in millions"
+    first = counted[0][0]
+    height, width = first.input_size
+    is_v1 = first.groups is not None
+    network = f"ShuffleNetV1 {first.scale:g}x" if is_v1 else "ShuffleNetV2"
+    title = f"{network}, {height}x{width}, {first.classes} classes; in millions"
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1))
     for name, justify in (
         ("variant", "left"),
-        ("groups", "right"),
+        ("groups" if is_v1 else "width", "right"),
         ("channels", "left"),
         ("conv MACs", "right"),
         ("MACs", "right"),
@@ -104,13 +135,13 @@ def _table(counted: list[tuple[Architecture, Complexity]], scale: float, size: t
         told = [str(published[0])] if published else []
         table.add_row(
             arch.variant,
-            str(arch.groups),
+            str(arch.groups) if is_v1 else f"{arch.scale:g}x",
             "/".join(map(str, (arch.stem, *arch.stage_channels))),
             f"{count.conv_macs / 1e6:.1f}",
             f"{count.macs / 1e6:.1f}",
             f"{count.params / 1e6:.3f}",
-            " / ".join([*told, str(params)] if params else told),
-            end_section=arch.groups == 8,
+            " / ".join([*told, f"{params:.3g}"] if params else told),
+            end_section=arch.groups == 8 or (not is_v1 and arch.scale == 2.0),
         )
     return table
 

@@ -34,6 +34,16 @@ def test_json_and_layers(capsys):
     assert "stage4.3.conv3" in capsys.readouterr().out
 
 
+def test_v2_table(capsys):
+    assert run_command_line(["models", "--family", "v2"]) == ExitCode.OK
+    out = capsys.readouterr().out
+    rows = [line.split() for line in out.splitlines() if line.strip().startswith("torchvision")]
+    assert [(row[1], row[5], row[6]) for row in rows][1] == ("1x", "2.279", "146")
+    assert len(rows) == 4 and max(len(line) for line in out.splitlines()) <= 80
+    assert run_command_line(["models", "--family", "v2", "--scale", "1", "--variant", "megvii", "--layers"]) == 0
+    assert "stage2.1.branch2.conv3" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -42,6 +52,9 @@ def test_json_and_layers(capsys):
         (["--scale", "3"], "scale 3"),
         (["--input-size", "31"], "input size"),
         (["--layers"], "give --groups and --variant"),
+        (["--family", "v2", "--layers"], "give --scale and --variant"),
+        (["--family", "v2", "--groups", "3"], "ShuffleNetV2 has no groups"),
+        (["--family", "v3"], "family v3"),
     ],
 )
 def test_wrong_options(capsys, options, message):
