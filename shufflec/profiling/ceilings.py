@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from shufflec.targets.target import Target
+from shufflec.targets.target import Target, TimeModel
 from shufflec.timing.cores.core import core_names, load_core
 
 
@@ -55,30 +55,38 @@ def board_ceilings(target: Target, threads: int) -> Ceilings | None:
     lines = f"{line}-byte lines"
     loads_ns = time.scale * core.refill_cycles * 1e9 / target.clock_hz
     times = f"{cores} x " if cores > 1 else ""
-    # A core refills its own L1; store misses and DRAM lines are paid one after the other, whichever core they are of.
+    # Cores side by side refill each its own L1, and wait for their own misses only.
     ways = []
     if loads_ns > 0:
         cycles = f"{core.refill_cycles:g} cycles, core model"
         words = f"{times}{lines} at {loads_ns:.3g} ns a load that misses L1D ({cycles})"
         ways.append(Ceiling(cores * 1e9 * line / loads_ns, words))
     if time.store_miss_ns > 0:
-        words = f"{lines} at {time.store_miss_ns:g} ns a store that misses L1D (fitted)"
+        words = f"{times}{lines} at {time.store_miss_ns:g} ns a store that misses L1D (fitted)"
         free = "" if loads_ns > 0 else "; load misses cost nothing in the model, so only stores count"
-        ways.append(Ceiling(1e9 * line / time.store_miss_ns, words + free))
-    dram = None
-    if time.dram_line_ns > 0:
-        # Of one core alone, which some loops run on: cores side by side may be slower, never faster.
-        shared = f"; cores side by side: {time.shared_line_ns:g} ns" if cores > 1 and time.shared_line_ns else ""
-        dram = Ceiling(1e9 * line / time.dram_line_ns, f"{lines} at {time.dram_line_ns:g} ns each (fitted){shared}")
+        ways.append(Ceiling(cores * 1e9 * line / time.store_miss_ns, words + free))
     peak = cores * target.peak_macs_per_cycle * target.clock_hz
     words = f"{times}{target.peak_macs_per_cycle} MACs a cycle at {target.clock_hz / 1e9:g} GHz"
     source = f"{words}: {target.sources['peak']}" if "peak" in target.sources else words
     return Ceilings(
         compute=Ceiling(float(peak), source),
         l2=max(ways, key=lambda way: way.per_second, default=None),
-        dram=dram,
+        dram=_dram(time, line, cores),
         line_bytes=line,
         cache_bytes=sum(cache.size_bytes for cache in target.caches.values()),
         loads_counted=loads_ns > 0,
         stores_counted=time.store_miss_ns > 0,
     )
+
+
+def _dram(time: TimeModel, line: int, cores: int) -> Ceiling | None:
+    """The faster of one core alone, as in a loop that is not shared out, and of all cores side by side."""
+    if time.dram_line_ns <= 0:
+        return None
+    alone, side_by_side = time.dram_line_ns, max(time.dram_line_ns / cores, time.shared_line_ns)
+    words = f"{line}-byte lines at {alone:g} ns each (fitted)"
+    if cores == 1:
+        return Ceiling(1e9 * line / alone, words)
+    if side_by_side < alone:
+        return Ceiling(1e9 * line / side_by_side, f"{line}-byte lines of {cores} cores at {side_by_side:g} ns (fitted)")
+    return Ceiling(1e9 * line / alone, f"{words}; {cores} cores side by side: {side_by_side:g} ns")

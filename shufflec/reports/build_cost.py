@@ -179,7 +179,7 @@ def _method(target: Target, profile: Profile) -> str:
         threads = (
             ""
             if profile.threads == 1
-            else "; of several threads the busiest one's core counts, and the memory serves all"
+            else "; of several threads the slowest counts, and the memory's time for the lines of all"
         )
         reasons = wider_because(target, profile.whole.estimate, profile.threads)
         wider = f"; the range is wider: {'; '.join(reasons)}" if reasons else ""

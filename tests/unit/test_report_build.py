@@ -132,7 +132,7 @@ def test_an_estimated_profile():
     assert report.layers[1].macs_per_second == 0
     several = bundle_report(bundle(), replace(ESTIMATED, threads=4))
     assert several.cost.uncertainty_percent == 25
-    assert "the busiest one's core counts, and the memory serves all" in several.cost.method
+    assert "the slowest counts, and the memory's time for the lines of all" in several.cost.method
     unknown = bundle_report(bundle(target=load_target("aarch64")), ESTIMATED)
     assert unknown.cost.uncertainty_percent is None
 

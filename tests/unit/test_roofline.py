@@ -53,14 +53,29 @@ def test_the_l2_ceiling_is_that_of_the_cheaper_miss(monkeypatch):
     assert board_ceilings(board(monkeypatch, 8, store_miss_ns=2.0), 1).l2.per_second == 64e9 / 2
 
 
-def test_threads_multiply_and_refill_side_by_side_and_share_the_memory(monkeypatch):
+def test_threads_multiply_and_refill_side_by_side(monkeypatch):
     one, four, more = (board_ceilings(board(monkeypatch, 8), threads) for threads in (1, 4, 99))
     assert four.compute.per_second == 4 * one.compute.per_second
     assert four.l2.per_second == 4 * one.l2.per_second
-    assert four.dram == one.dram
-    shared = board_ceilings(board(monkeypatch, 8, shared_line_ns=20.0), 4).dram
-    assert shared.per_second == one.dram.per_second and shared.source.endswith("; cores side by side: 20 ns")
+    assert four.dram.per_second == 4 * one.dram.per_second
     assert more == four  # the board has four cores
+    stores = [board_ceilings(board(monkeypatch, 0), threads).l2.per_second for threads in (1, 4)]
+    assert stores == [64e9 / 16, 4 * 64e9 / 16]
+
+
+@pytest.mark.parametrize(
+    ("shared", "nanoseconds", "words"),
+    [
+        (2.0, 2.0, "lines of 4 cores at 2 ns (fitted)"),
+        (20.0, 4.0, "at 4 ns each (fitted); 4 cores side by side: 20 ns"),
+    ],
+)
+def test_cores_share_the_memory_and_one_alone_may_be_the_faster(monkeypatch, shared, nanoseconds, words):
+    target = board(monkeypatch, 8, shared_line_ns=shared)
+    assert board_ceilings(target, 1).dram.per_second == 64e9 / 4
+    four = board_ceilings(target, 4).dram
+    assert four.per_second == 64e9 / nanoseconds
+    assert four.source.endswith(words)
 
 
 def test_no_time_model_or_no_core_model_means_no_ceilings():
