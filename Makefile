@@ -3,6 +3,7 @@
 # make fuzz   tests kernels on thirty times as many random shapes, tilings and values as make test
 # make bench  one inference beside other engines: instructions, time (slow; writes reports/ and the README's table)
 # make bench-shapes  the same of shufflec alone, for all groups, scales and a larger input (slow; writes reports/)
+# make tune-shipped  tunes the published networks for each board, into schedules/ (slow)
 
 SHELL := /bin/bash
 PYTHON ?= python3.11
@@ -13,7 +14,7 @@ APT_PACKAGES := qemu-user libc6-arm64-cross libstdc++6-arm64-cross qemu-system-a
 DEMO_DIR := out/demo
 
 .DEFAULT_GOAL := help
-.PHONY: help install system demo test test-unit lint fuzz bench bench-shapes shuffle-bench golden golden-check checkpoints clean
+.PHONY: help install system demo test test-unit lint fuzz bench bench-shapes shuffle-bench golden golden-check tune-shipped checkpoints clean
 
 help:
 	@grep -E '^# make' Makefile | sed 's/^# //'
@@ -81,6 +82,9 @@ golden: install
 
 golden-check: install
 	@$(BIN)/python tests/golden/estimates.py --check
+
+tune-shipped: install
+	@OMP_NUM_THREADS=1 nice $(BIN)/python -m shufflec.tuning.shipped
 
 clean:
 	rm -rf $(VENV) out .pytest_cache .coverage

@@ -179,6 +179,6 @@ class Fleet:
     def _drop(self, board: Board, reason: str) -> None:
         with self._lock:
             if board in self.boards:
-                self._reason = f"{board.name}: {reason}"
+                self._reason = reason if reason.startswith(board.name) else f"{board.name}: {reason}"
                 self.boards.remove(board)
         self._say(f"board {board.name} is dropped: {reason}")

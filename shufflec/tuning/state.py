@@ -11,6 +11,8 @@ from shufflec.tuning.tasks import Task
 
 #: A batch that brings less than this is no gain.
 GAIN = 0.005
+#: A tiling that saves less than this keeps the default in its place: it may be none in another network.
+WORTH = 0.01
 
 
 @dataclass
@@ -54,9 +56,12 @@ class TaskState:
         """What is known of the workload now."""
         tools = toolchain()
         task = self.task
+        tiling, nanoseconds = self.tiling, self.best
+        if self.gain < WORTH:
+            tiling, nanoseconds = task.tilings[0], self.default
         return Record(
-            task.record_key, target.name, task.family.NAME, dict(self.tiling), tools.tvm, tools.llvm, self.kind,
-            self.best, self.default,
+            task.record_key, target.name, task.family.NAME, dict(tiling), tools.tvm, tools.llvm, self.kind,
+            nanoseconds, self.default,
         )  # fmt: skip
 
 

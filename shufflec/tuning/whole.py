@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import tempfile
 from pathlib import Path
 
@@ -30,7 +31,8 @@ def network_ms(graph: Graph, target: Target, session: Session, records: Records)
     expected = reference.predict(graph, x)
     code = build_library(graph, target, records=records)
     with tempfile.TemporaryDirectory(prefix="shufflec-tune-") as folder:
-        path = Path(folder) / "network.so"
+        # A name of its own: a library that is loaded must not be overwritten by the next one.
+        path = Path(folder) / f"network-{hashlib.sha256(code.library).hexdigest()[:16]}.so"
         path.write_bytes(code.library)
         module = session.upload_module(path)
     with session.guard("run the network"):
