@@ -4,18 +4,20 @@
   the first convolution's border is written by `quantize`.
 - A concat is one buffer that its producers write slices of; only a producer whose tensor someone else reads as well
   is followed by a copy.
-- A layer's buffers all stay live for the whole layer, so that a layer can be repeated with the same result.
+- A convolution that is the last to read its residual writes its output over it, where its kernel can. Such a layer
+  gives another result when it is repeated, in the same time; any other layer the same one, since its buffers all stay
+  live for the whole layer.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from shufflec.backends import workloads
 from shufflec.backends.program import Buffer, Layer, Program, Step, View
 from shufflec.ir.graph import Graph, Op
-from shufflec.kernels.kernel import ALIGNMENT, Kernel, Packed, Workload
+from shufflec.kernels.kernel import ALIGNMENT, Kernel, Workload
 from shufflec.kernels.select import is_hand_shaped
 
 #: Kinds whose kernels can write a channel slice of a wider buffer.
@@ -128,8 +130,7 @@ class _Builder:
         if kernel.scratch_bytes:
             scratch = f"{name}.scratch"
             self._sizes[scratch] = -(-kernel.scratch_bytes // ALIGNMENT) * ALIGNMENT * min(MAX_TASKS, kernel.tiles)
-        packed = kernel.pack(constants) if constants else Packed()
-        return Step(name, kernel, packed, inputs, output, scratch)
+        return Step(name, kernel, kernel.pack(constants), inputs, output, scratch)
 
     def _quantize(self, op: Op) -> tuple[list[Step], View]:
         shape = self._plane(op)
@@ -174,8 +175,13 @@ class _Builder:
     def _plain(self, op: Op) -> tuple[list[Step], View]:
         steps = []
         inputs = [self._views[name] for name in op.inputs]
+        overwrites = self._overwrites(op)
+        if overwrites:
+            self._views[op.output] = replace(inputs[1], tensor=op.output)
         output = self._place(op.output)
         workload = workloads.op_workload(self.isa, self.graph, op, output.pitch)
+        if overwrites:
+            workload = workloads.in_place(workload)
         if op.kind in workloads.WINDOWED and any(workloads.window(op)[2]):
             source = inputs[0]
             unpadded = workloads.unpadded(workload, op)
@@ -189,3 +195,14 @@ class _Builder:
                 steps.append(self._step(f"{op.name}.pad", pad, op.constants, (source,), inputs[0]))
         steps.append(self._step(op.name, workload, op.constants, tuple(inputs), output))
         return steps, output
+
+    def _overwrites(self, op: Op) -> bool:
+        """Whether an operator's output takes the place of its residual: a buffer of its own that nobody reads later."""
+        if op.kind != "conv2d" or len(op.inputs) != 2 or op.output in self._slices:
+            return False
+        source, residual = (self._views[name] for name in op.inputs)
+        last = self.graph.consumers(op.inputs[1])[-1] is op
+        alone = self._sizes[residual.buffer] == residual.nbytes and source.buffer != residual.buffer
+        if not (last and alone and residual.shape == self._plane(op)):
+            return False
+        return is_hand_shaped(workloads.in_place(workloads.op_workload(self.isa, self.graph, op, residual.pitch)))

@@ -86,6 +86,11 @@ def unpadded(workload: Workload, op: Op) -> Workload:
     return Workload.of(workload.kind, workload.isa, **params, pad=pad, fill=pad_fill(op))
 
 
+def in_place(workload: Workload) -> Workload:
+    """A convolution's workload for a kernel whose output lies where its residual is, each pixel over its own."""
+    return Workload.of(workload.kind, workload.isa, **dict(workload.params), in_place=True)
+
+
 def _requant(op: Op) -> dict:
     params = {name: op.attrs[name] for name in REQUANT}
     return params | {"pre_shift": True} if "pre_shift" in op.constants else params

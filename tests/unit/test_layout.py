@@ -98,6 +98,33 @@ def test_concat_of_a_concat():
     assert kinds(program)[-4:] == [["copy"], ["global_avg_pool"], ["dense"], ["dequantize"]]
 
 
+def residual_block(b: GraphBuilder, x: str) -> str:
+    return b.conv2d(b.conv2d(x, 16, groups=2), 32, groups=2, residual=x)
+
+
+def test_the_last_reader_of_a_residual_writes_over_it():
+    b = GraphBuilder(0, 8, 8)
+    x = b.conv2d(b.quantize(), 32)
+    y = residual_block(b, x)
+    program = lay_out(finish(b, y), "neon", no_code)
+    first, second = program.layers[1].output, program.layers[3].output
+    assert second.buffer == first.buffer and second.tensor != first.tensor
+    assert dict(program.layers[3].steps[0].kernel.workload.params)["in_place"]
+    assert not any("in_place" in dict(s.kernel.workload.params) for s in program.steps if s.name != "layer3.conv2d")
+
+
+@pytest.mark.parametrize("isa", ["neon", "portable"])
+def test_a_residual_that_is_read_later_or_by_plain_loops_is_kept(isa):
+    b = GraphBuilder(0, 8, 8)
+    x = b.conv2d(b.quantize(), 32)
+    y = residual_block(b, x)
+    if isa == "neon":
+        y = b.concat(y, b.max_pool(x, stride=(1, 1)))
+    program = lay_out(finish(b, y), isa, no_code)
+    conv = program.layers[3]
+    assert conv.output.buffer != conv.steps[0].inputs[1].buffer
+
+
 @pytest.mark.parametrize(("tiles", "threads"), [(3, 3), (100, MAX_TASKS)])
 def test_every_thread_has_its_scratch(tiles, threads):
     graph = tiny_shufflenet(0)

@@ -19,7 +19,9 @@ Tiling = tuple[tuple[str, int], ...]
 
 def accepts(workload: Workload) -> bool:
     """1x1, stride 1, no padding; `height` without `in_height` says so."""
-    return workload.kind == "conv2d" and "in_height" not in dict(workload.params)
+    params = dict(workload.params)
+    pointwise = workload.kind == "conv2d" and "in_height" not in params
+    return pointwise and (not params.get("in_place") or pointwise_cost.overwrites(workload))
 
 
 def tilings(workload: Workload) -> list[Tiling]:

@@ -4,6 +4,8 @@ With r rows of c columns, channel i * c + j goes to j * r + i (ir/graph.py):
 - r of 2, 3 or 4 with at least 8 columns: ST2, ST3 or ST4 of r rows, 16 or 8 columns at once;
 - r of 8: ZIP of pairs of rows, then ST4 of 16-bit elements, 16, 8 or 4 columns at once;
 - up to 64 channels, any r: table lookups (TBL), 16 outputs at once;
+- c of 2, 3, 4 or 8, the inverse of those: LD2, LD3 or LD4 of c columns (for 8 of 16-bit elements, then UZP), 16 or 8
+  rows at once;
 - anything else: bytes, one by one.
 r of 1 is a plain copy.
 """
@@ -47,6 +49,8 @@ class ShuffledWrite:
             self.pixel = self._interleave_8
         elif 16 <= channels <= 64:
             self.pixel, self.by_table = self._permute, True
+        elif self.columns in (2, 3, 4, 8) and rows >= 8:
+            self.pixel = self._deinterleave
         else:
             self.pixel = self._scatter
         self.header = self._indices() if self.by_table else np.zeros(0, np.int8)
@@ -92,6 +96,28 @@ class ShuffledWrite:
         for number, (at, _) in enumerate(column_steps(self.channels, (16,))):
             index = e.load(e.weights, header + 16 * number, "int8x16")
             e.store(target, at, e.op(f"tbl{len(table)}", "int8x16", *table, index), "int8x16")
+
+    def _deinterleave(self, e: Emitter, source: Pointer, target: Pointer, header: int) -> None:
+        """LLVM makes LDn of a load of n registers whose lanes are picked n apart."""
+        size = 2 if self.columns == 8 else 1
+        for at, width in column_steps(self.rows, (16, 8) if self.rows >= 16 else (8,)):
+            if self.columns == 8:
+                parts = [self._picked(e, e.cast(e.at(source, i * 8), "int16"), 4, 8) for i in range(at, at + width, 8)]
+                every = [[e.reinterpret(value, "int8x16") for value in part] for part in zip(*parts, strict=True)]
+            else:
+                every = [[value] for value in self._picked(e, e.at(source, at * self.columns), self.columns, width)]
+            for number, values in enumerate(every):
+                for odd in range(size):
+                    lanes = [size * i + odd for i in range(width)]
+                    value = e.shuffle(values, lanes, f"int8x{width}") if size > 1 else values[0]
+                    e.store(target, (size * number + odd) * self.rows + at, value, f"int8x{width}")
+
+    def _picked(self, e: Emitter, source: Pointer, count: int, lanes: int) -> list[Value]:
+        """`count` registers of `lanes` elements: element i of register j is number i * count + j from `source`."""
+        whole = e.load(source, 0, f"{source.dtype}x{count * lanes}")
+        return [
+            e.shuffle([whole], [i * count + j for i in range(lanes)], f"{source.dtype}x{lanes}") for j in range(count)
+        ]
 
     def _scatter(self, e: Emitter, source: Pointer, target: Pointer, header: int) -> None:
         with e.loop(self.columns) as j, e.loop(self.rows) as i:

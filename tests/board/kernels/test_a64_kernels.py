@@ -77,6 +77,22 @@ def test_pointwise_shapes(isa, tmp_path):
 
 
 @pytest.mark.parametrize("isa", ISAS)
+def test_inverse_shuffles(isa, tmp_path):
+    """As many columns as groups, over more channels than a table takes."""
+    rng = np.random.default_rng(13)
+    at = (rng, select, isa)
+    cases = [
+        conv_case(*at, 3, 3, 8, 16, 12, rows=12),
+        conv_case(*at, 3, 3, 8, 16, 24, rows=24),
+        conv_case(*at, 2, 3, 3, 20, 40, rows=40),
+        conv_case(*at, 2, 3, 4, 17, 34, rows=34),
+        conv_case(*at, 3, 2, 2, 25, 50, rows=50),
+        copy_case(*at, 2, 5, 8 * 21, rows=21),
+    ]
+    check(cases, tmp_path)
+
+
+@pytest.mark.parametrize("isa", ISAS)
 def test_pointwise_tilings(isa, tmp_path):
     """Tilings other than the default: every micro-kernel, odd and even numbers of blocks, every scheduling model."""
     rng = np.random.default_rng(12)

@@ -142,7 +142,7 @@ def pointwise(draw: Draw) -> Operator:
         inputs = (x, _input(draw, rng, (height, width, channels)))
     attrs |= {"groups": groups, "stride": (1, 1), "pad": (0, 0, 0, 0), "shuffle_rows": rows}
     op = Op("conv2d", "case", ("x", "residual")[: len(inputs)], "y", attrs, constants)
-    return Operator(op, inputs, **_slice(draw, channels))
+    return Operator(op, inputs, **_slice(draw, channels), extra={"in_place": draw(st.booleans())})
 
 
 def _window(draw: Draw, kernels: list[tuple[int, int]]) -> tuple[tuple[int, int], dict]:

@@ -38,7 +38,7 @@ class Case:
     def kernels(self) -> list[tuple[object, tuple]]:
         """(family, tiling) of every kernel that may compute this; plain loops, where they may, come last."""
         accepting = [family for family in FAMILIES[self.workload.isa] if family.accepts(self.workload)]
-        plain = [] if {"fill"} & dict(self.workload.params).keys() else [(None, ())]
+        plain = [] if {"fill", "in_place"} & dict(self.workload.params).keys() else [(None, ())]
         return [(f, tiling) for f in accepting for tiling in f.tilings(self.workload)] + plain
 
     def build(self, choice: int) -> Kernel:
@@ -71,9 +71,12 @@ def case_of(operator: Operator, isa: str) -> Case:
     params = dict(workload.params)
     if "out_row" in params:
         workload = Workload.of(workload.kind, isa, **{**params, "out_row": row})
+    if operator.extra.get("in_place") and len(inputs) == 2 and (pitch, row) == (expected.shape[2], expected.shape[1]):
+        overwriting = workloads.in_place(workload)
+        workload = overwriting if is_hand_shaped(overwriting) else workload
     if op.kind in workloads.WINDOWED:
-        unpadded = workloads.unpadded(workload, op)
-        if operator.extra.get("unpadded") and is_hand_shaped(unpadded):
+        unpadded = workloads.unpadded(workload, op) if operator.extra.get("unpadded") else None
+        if unpadded and is_hand_shaped(unpadded):
             workload = unpadded
         else:
             inputs = (_padded(op, inputs[0]), *inputs[1:])
@@ -124,7 +127,8 @@ class Arena:
         values = {f"in{i}": x.reshape(-1).view(np.int8) for i, x in enumerate(case.inputs)}
         sizes = {name: value.size for name, value in values.items()}
         self.in_arena = case.expected.dtype == np.int8
-        if self.in_arena:
+        in_place = dict(case.workload.params).get("in_place", False)
+        if self.in_arena and not in_place:
             sizes["out"] = case.expected.shape[0] * case.row * case.slice_of
         if kernel.scratch_bytes:
             sizes["scratch"] = kernel.scratch_bytes
@@ -133,6 +137,8 @@ class Arena:
             at = -(-at // ALIGNED) * ALIGNED
             self.offsets[name] = at
             at += sizes[name]
+        if in_place:
+            self.offsets["out"] = self.offsets["in1"]
         self.sizes = sizes
         self.bytes = rng.integers(-128, 128, at + ARENA_SLACK).astype(np.int8)
         for name, value in values.items():
