@@ -18,13 +18,24 @@ from shufflec.profiling.remote_network import RemoteNetwork
 from shufflec.targets.target import load_target
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "unit"))
-from integer_graphs import random_input, random_operators, tiny_shufflenet
+from integer_graphs import GraphBuilder, random_input, random_operators, tiny_shufflenet
 
 pytestmark = pytest.mark.board
+
+
+def unfolded_shuffles() -> Graph:
+    """Shuffles that are copies: by tables that the kernel packs, and interleaved."""
+    b = GraphBuilder(6, 12, 12)
+    x = b.shuffle(b.conv2d(b.quantize(), 24), 8)
+    x = b.shuffle(b.conv2d(x, 96), 3)
+    return b.finish(b.dequantize(b.dense(b.global_avg_pool(x), 3)))
+
+
 GRAPHS = {
     "operators": random_operators(3),
     "groups 3": tiny_shufflenet(4, groups=3),
     "groups 8": tiny_shufflenet(5, groups=8, height=45, width=64),
+    "unfolded shuffles": unfolded_shuffles(),
 }
 
 
