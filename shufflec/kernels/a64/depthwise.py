@@ -1,14 +1,16 @@
 """Depthwise convolution, window 3x3 or any other, 16 channels along the lanes.
 
 Products of two taps are summed in int16 (SMULL, SMLAL; safe unless weights are -128), the sums are widened to int32
-(SADDL, SADDW) and requantized like any convolution: about 3 instructions an output.
+(SADDL, SADDW) and requantized like any convolution: about 3 instructions an output. An output's rounding is emitted
+among the products of the next one, and both halves of a register side by side: an in-order core would wait for each
+result otherwise.
 
 Register budget for 3x3: 9 weights, 4 of requantization, 9 taps and 3 of the next column, 4 sums: 29 of 32.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
@@ -23,6 +25,7 @@ MAX_TAPS = 9  # weights that stay in registers
 MAX_COLUMNS = 8
 
 Tiling = tuple[tuple[str, int], ...]
+Taps = Callable[[int, int], Value]
 
 
 def accepts(workload: Workload) -> bool:
@@ -62,23 +65,53 @@ def build(workload: Workload, tiling: Tiling) -> Kernel:
         biases = [e.load(requant, strip + i, "int16x8") for i in range(0, strip, 8)]
         start = e.at(e.accumulators, number * strip) if biased else None
 
-        def body(taps: Callable[[int, int], Value], output: Pointer, row: Value, column: Value) -> None:
+        def products(taps: Taps, q: int, sums: dict) -> Iterator[None]:
+            """Emits the sums of output column q, int32x4 by (half, part), some independent instructions at a time."""
+            window = [taps(i, q * geometry.stride[1] + j) for i, j in order[: kernel_h * (kernel_w - 1)]]
+            waiting: dict = {}
+            for first in range(0, taps_count, 2 * pairing):
+                members = range(first, min(first + 2 * pairing, taps_count))
+                window += [taps(i, q * geometry.stride[1] + j) for i, j in order[len(window) : members[-1] + 1]]
+                current: dict = {}
+                for turn in range(pairing):
+                    for member in members[turn::pairing]:
+                        factors = [halves(e, x, strip) for x in (window[member], weights[member])]
+                        for half in range(strip // 8):
+                            product = e.op("smull", "int16x8", factors[0][half], factors[1][half])
+                            key = (member - turn, half)
+                            current[key] = e.add(current[key], product, "int16x8") if turn else product
+                    yield
+                _widen(e, waiting, sums)
+                waiting = current
+                yield
+            _widen(e, waiting, sums)
+            e.settle(list(sums.values()))
+
+        def outputs(output: Pointer, q: int, sums: dict) -> Iterator[None]:
+            """Emits the rounding rule and the store of output column q."""
+            parts = range(strip // 8)
+            narrow = [
+                rule.narrow(e, sums[half, 0], sums[half, 1], _own_shifts(e, rule, requant, strip, half))
+                for half in parts
+            ]
+            yield
+            scaled = [rule.scale(e, narrow[half], multipliers[half], biases[half]) for half in parts]
+            yield
+            value = rule.finish(e, scaled[0], scaled[1] if strip == 16 else None)
+            yield
+            e.store(output, q * geometry.out_pitch, value, f"int8x{strip}")
+
+        def body(taps: Taps, output: Pointer, row: Value, column: Value) -> None:
+            finishing: Iterator[None] = iter(())
             for q in range(geometry.columns):
-                window = [taps(i, q * geometry.stride[1] + j) for i, j in order]
-                results = []
-                for half in range(strip // 8):
-                    operands = [
-                        (halves(e, x, strip)[half], halves(e, w, strip)[half])
-                        for x, w in zip(window, weights, strict=True)
-                    ]
-                    sums = _window_sums(e, operands, pairing)
-                    bias = [e.load(start, 8 * half + i, "int32x4") for i in (0, 4)] if biased else None
-                    low, high = _widened(e, sums, bias)
-                    narrow = rule.narrow(e, low, high, _own_shifts(e, rule, requant, strip, half))
-                    results.append(rule.scale(e, narrow, multipliers[half], biases[half]))
-                    e.settle(results[-1:])
-                value = rule.finish(e, results[0], results[1] if strip == 16 else None)
-                e.store(output, q * geometry.out_pitch, value, f"int8x{strip}")
+                sums = _biases(e, start, strip) if biased else {}
+                for _ in products(taps, q, sums):
+                    next(finishing, None)
+                for _ in finishing:
+                    pass
+                finishing = outputs(output, q, sums)
+            for _ in finishing:
+                pass
 
         geometry.each_step(e, tile, channel, body)
 
@@ -109,25 +142,15 @@ def _own_shifts(e: Emitter, rule: Rule, requant: Pointer, strip: int, half: int)
     return tuple(e.reinterpret(e.load(requant, first + i, "int16x8"), "int32x4") for i in (0, 8))
 
 
-def _window_sums(e: Emitter, operands: list[tuple[Value, Value]], pairing: int) -> list[Value]:
-    """int16x8 sums of `pairing` products each."""
-    sums = []
-    for first in range(0, len(operands), pairing):
-        total = None
-        for activation, weight in operands[first : first + pairing]:
-            product = e.op("smull", "int16x8", activation, weight)
-            total = product if total is None else e.add(total, product, "int16x8")
-        sums.append(total)
-    return sums
+def _biases(e: Emitter, start: Pointer, strip: int) -> dict[tuple[int, int], Value]:
+    """The accumulator bias by (half, part)."""
+    return {(i // 8, i % 8 // 4): e.load(start, i, "int32x4") for i in range(0, strip, 4)}
 
 
-def _widened(e: Emitter, sums: list[Value], bias: list[Value] | None) -> list[Value]:
-    """The sum of int16x8 values, plus a bias, as two int32x4."""
-    results = []
-    for number, half in enumerate((e.low, e.high)):
-        total = bias[number] if bias else None
-        for value in sums:
-            wide = e.widen(half(value, "int16x4"), "int32x4")
-            total = wide if total is None else e.add(total, wide, "int32x4")
-        results.append(total)
-    return results
+def _widen(e: Emitter, products: dict[tuple[int, int], Value], sums: dict[tuple[int, int], Value]) -> None:
+    """Adds int16x8 products, by (number, half), to the int32x4 sums by (half, part)."""
+    for (_, half), product in products.items():
+        for part, cut in enumerate((e.low, e.high)):
+            wide = e.widen(cut(product, "int16x4"), "int32x4")
+            key = (half, part)
+            sums[key] = e.add(sums[key], wide, "int32x4") if key in sums else wide
