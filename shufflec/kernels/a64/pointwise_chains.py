@@ -46,9 +46,9 @@ class ChainsMicroKernel(PairsMicroKernel):
 
     @staticmethod
     def likely_share(depth: int, blocks: int) -> float:
-        """About the share of quads that find a partner, for weights such as random networks have."""
-        alone = 1 - 0.9 / depth**0.72  # a lane of two quads fits
-        return 1 - math.exp(-0.2 * depth * alone ** (8 * blocks))
+        """About the share of quads that find a partner, fitted to random and trained networks."""
+        too_large = min(0.055, 5.4 / depth)  # of an output's lanes, for two quads taken at random
+        return 1 - math.exp(-0.08 * depth * (1 - too_large) ** (8 * blocks))
 
     @property
     def table_bytes(self) -> int:

@@ -20,7 +20,7 @@ from shufflec.kernels.kernel import Workload
 LATENCY = 4  # of SMULL, and of SMLAL2 to SADALP
 CALL_SCALARS = 14  # of a tile: addresses
 A72_LOSS = 1.06  # the queues are not always full
-CHAINS_LOSS = 0.12  # short loops: their starts, and queues of four multiplies in a row
+CHAINS_A53, CHAINS_A72 = 0.03, 0.12  # lost at the ends of short loops, and in queues of four multiplies in a row
 SCALE = 2.2  # cycles of an A53 for one of an A72, over whole networks: both count alike in a default
 
 
@@ -63,6 +63,11 @@ def _step(sums: int, products: int, registers: int) -> Cycles:
     return multiplies + accumulates + Cycles(stalls, 0.05 * stalls)
 
 
+def _spills(live: int) -> Cycles:
+    """Of a step with so many values; LLVM's schedulers find room for some of those beyond 32."""
+    return (LOAD + STORE) * (0.5 * max(0, live - 32))
+
+
 @dataclass(frozen=True)
 class Layer:
     """What a layer asks for. groups, depth, outputs: as in pointwise.Shape."""
@@ -96,7 +101,7 @@ def lanes(layer: Layer, tile: int, blocks: int) -> tuple[Cycles, Cycles]:
     width = 4 * blocks
     full, half = layer.depth // 16 + (layer.depth % 16 > 8), 0 < layer.depth % 16 <= 8
     steps, sums = (width, tile) if tile <= width else (tile, width)
-    loads = LOAD * (tile + width)
+    loads = LOAD * (tile + width) + _spills(width * tile + 2 * sums + 2)
     inner = (_step(sums, 2, 1) * steps + loads) * full + (_step(sums, 1, 1) * steps + loads * 0.5) * half
     return Cycles(), inner + SIMD * (3 * blocks * tile)
 
@@ -114,8 +119,8 @@ def _expanded(layer: Layer, tile: int) -> Cycles:
 
 def scratch(layer: Layer, tile: int, blocks: int) -> tuple[Cycles, Cycles]:
     """The same of pointwise_pairs.py, activations in scratch."""
-    inner = (_step(tile, 2, 1) * blocks + LOAD * (tile + blocks)) * layer.quads
-    return _expanded(layer, tile), inner
+    loads = LOAD * (tile + blocks) + _spills(tile * blocks + 2 * tile + 2)
+    return _expanded(layer, tile), (_step(tile, 2, 1) * blocks + loads) * layer.quads
 
 
 def chains(layer: Layer, tile: int, blocks: int) -> tuple[Cycles, Cycles]:
@@ -128,7 +133,8 @@ def chains(layer: Layer, tile: int, blocks: int) -> tuple[Cycles, Cycles]:
     single = _step(held, 2, 1) * steps + LOAD * (tile + blocks) + SCALAR * 6
     zeros = SIMD * (tile * blocks)
     inner = double * pairs + single * singles + zeros + SCALAR * 20 + Cycles(12, 4)
-    return _expanded(layer, tile), inner * (1 + CHAINS_LOSS)
+    lost = Cycles(CHAINS_A53 * inner.a53, CHAINS_A72 * inner.a72, CHAINS_A72 * inner.multiplies)
+    return _expanded(layer, tile), inner + lost
 
 
 def total(layer: Layer, parts: tuple[Cycles, Cycles], tile: int, blocks: int) -> Cycles:

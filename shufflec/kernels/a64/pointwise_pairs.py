@@ -36,7 +36,7 @@ def _expansion() -> np.ndarray:
 
 def resident_span(tile: int, quads: int) -> int:
     """Blocks of outputs that the resident form computes at once."""
-    return 2 if tile < LATENCY and tile * quads + 4 * tile + 2 <= REGISTERS else 1
+    return 2 if tile < LATENCY and tile * quads + 4 * tile + 4 <= REGISTERS else 1
 
 
 class PairsMicroKernel(MicroKernel):
