@@ -4,7 +4,8 @@ For one pixel, one output and 16 channels: SMULL (lanes 0-7), SMLAL2 (lanes 8-15
 long as no weight is -128), SADALP into an int32x4; at the end three ADDP make four outputs of four accumulators.
 
 Register budget: 4 * blocks * tile accumulators (24 at most), the smaller of tile activations and 4 * blocks
-weights, one of the other and two products: 31 of 32.
+weights, a product for each of those, one or two of the other: 26 for four pixels and four outputs. Beyond 32 the
+compiler takes the products in turn, which an in-order core waits for.
 """
 
 from __future__ import annotations

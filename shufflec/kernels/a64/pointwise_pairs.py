@@ -7,8 +7,8 @@ SADALP then give four finished outputs with no reduction at the end.
 Two ways to keep the expanded activations:
 - resident: in registers over all outputs. tile * K/4 registers (20 at most), tile accumulators and products, or twice
   that: two blocks at once where tile is less than the four sums that hide a multiplication;
-- in scratch: loaded again for every block. tile * blocks accumulators (24 at most), tile activations, a weight
-  and two products: 31 of 32.
+- in scratch: loaded again for every block. tile * blocks accumulators (24 at most), tile activations, as many
+  products and one or two weights: 32 for five pixels and four blocks.
 """
 
 from __future__ import annotations
