@@ -94,10 +94,21 @@ def tune_command(
     stages = Stages()
     with progress_bar() as bar:
         stages.show(bar)
-        board, graph = _network(model, target, wishes, data, random_weights, stages)
+        name, board, graph = _network(model, target, wishes, data, random_weights, stages)
         stages.done()
     outcome = _tuned(
-        graph, board, rpc, tracker, key, boards, timeout, layers=layers, again=again, trials=trials, seconds=seconds
+        graph,
+        board,
+        rpc,
+        tracker,
+        key,
+        boards,
+        timeout,
+        name=name,
+        layers=layers,
+        again=again,
+        trials=trials,
+        seconds=seconds,
     )
     written = _write_report(outcome, report) if report is not None else None
     if json:
@@ -122,8 +133,8 @@ def _network(
     data: str | None,
     random_weights: bool,
     stages: Stages,
-) -> tuple[Target, Graph]:
-    """The board and the integer graph of a bundle, or of a model as compile takes it."""
+) -> tuple[str, Target, Graph]:
+    """The name, the board and the integer graph of a bundle, or of a model as compile takes it."""
     from shufflec.targets.target import load_target
 
     stages("loading")
@@ -133,15 +144,15 @@ def _network(
         for option, value in wishes.items():
             raise OptionError("--" + option.replace("_", "-"), value, f"{model} has its own", "leave the option out")
         bundle = open_bundle(model)
-        return load_target(target) if target is not None else bundle.target, bundle.graph()
+        return bundle.name, load_target(target) if target is not None else bundle.target, bundle.graph()
     from shufflec.ir.pipeline import lower
 
     board = load_target(target or "rasp4")
-    _, source = model_source(model, wishes, random_weights, stages)
+    name, source = model_source(model, wishes, random_weights, stages)
     stages("quantizing")
     prepared = prepared_model(source, data, stages)
     stages("lowering to integers")
-    return board, lower(prepared.model).graph
+    return name, board, lower(prepared.model).graph
 
 
 def _tuned(

@@ -88,6 +88,11 @@ class Outcome:
                 f"Whole network: {self.before_ms:.3f} -> {self.after_ms:.3f} ms {self.kind}; its output equals the "
                 "integer reference bit for bit."
             )
+            if self.after_ms > self.before_ms:
+                lines.append(
+                    "The whole network is no faster: its layers meet other caches than each alone. Delete the records "
+                    "if it stays so."
+                )
         if self.problems:
             failed = len(self.problems) - self.wrong
             lines.append(f"{self.wrong} candidates gave wrong results and {failed} failed; none of them is recorded:")
