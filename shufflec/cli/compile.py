@@ -56,6 +56,13 @@ def compile_command(
         Path | None,
         typer.Option("-o", "--output", metavar="DIR", help="Default: shufflec-out/MODEL-TARGET."),
     ] = None,
+    export: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Also write a project with the firmware of a Cortex-M target; see --format."),
+    ] = None,
+    export_format: Annotated[
+        str, typer.Option("--format", metavar="cmake|arduino|zephyr", help="Kind of project that --export writes.")
+    ] = "cmake",
     cc: Annotated[
         str | None, typer.Option(metavar="COMMAND", help="C compiler for the target. Default: the packaged ziglang.")
     ] = None,
@@ -82,6 +89,8 @@ def compile_command(
         shufflec compile photos.safetensors --target rasp5 --data photos/ -o photos-bundle
 
         shufflec compile --random-weights --groups 3 --scale 1 --input-size 224 --classes 1000
+
+        shufflec compile --target nrf52840-dk --groups 8 --export firmware --format cmake
     """
     from shufflec.backends.bundle import check_place, write_bundle
     from shufflec.backends.compile import compile_model, safe_name
@@ -91,6 +100,8 @@ def compile_command(
     board = load_target(target)
     if output is not None:
         check_place(output)
+    if export is not None:
+        _check_export(board, export, export_format)
     wishes = {"groups": groups, "scale": scale, "variant": variant, "classes": classes, "input_size": input_size}
     wishes["family"] = family
     wishes = {name: value for name, value in wishes.items() if value is not None}
@@ -119,11 +130,25 @@ def compile_command(
             return report_files(bundle)
 
         bundle = write_bundle(place, compiled, finish)
+        if export is not None:
+            from shufflec.backends.baremetal.export import export_firmware
+
+            export_firmware(compiled, export, export_format)
+            stages.say(f"Wrote {export}, a {export_format} project")
         stages.done()
     if json:
         emit_json(_result(bundle, checked[0], stages))
     else:
         _print_summary(bundle, checked[0], stages)
+
+
+def _check_export(board: Target, folder: Path, style: str) -> None:
+    """Raises OptionError or InputFileError before any work is done."""
+    from shufflec.backends.baremetal.export import check_export
+
+    if board.family != "baremetal":
+        raise OptionError("--export", folder, f"{board.name} is no Cortex-M target", "see `shufflec targets`")
+    check_export(folder, style)
 
 
 def _firmware(

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import subprocess
 from dataclasses import replace
 
 import numpy as np
 import pytest
 from integer_graphs import random_input, random_operators, tiny_shufflenet
 
+from shufflec.backends.baremetal.export import export_firmware
 from shufflec.backends.baremetal.firmware import Firmware, build_firmware, compile_firmware
+from shufflec.backends.baremetal.link import compiler_arguments
 from shufflec.backends.bundle import open_bundle, write_bundle
 from shufflec.devices.qemu_board import run_firmware
-from shufflec.errors import DeviceError, ToolMissingError
+from shufflec.errors import DeviceError, InputFileError, OptionError, ToolMissingError
+from shufflec.ir import reference
 from shufflec.ir.graph import Graph
 from shufflec.ir.reference import execute
 from shufflec.ir.rules import M
@@ -19,6 +23,7 @@ from shufflec.profiling.firmware import FirmwareNetwork, profile_firmware
 from shufflec.profiling.inputs import seeded_inputs
 from shufflec.reports.build import report_files
 from shufflec.targets.target import M_INSTRUCTION_CLASSES, load_target
+from shufflec.zig import run_zig
 
 pytestmark = pytest.mark.board
 CORES = ("cortex-m3", "cortex-m4", "cortex-m55")
@@ -124,3 +129,46 @@ def test_a_missing_emulator_says_how_to_install_it(m4_bundle, monkeypatch):
     monkeypatch.setenv("PATH", "/nonexistent")
     with pytest.raises(ToolMissingError, match="apt-get install -y qemu-system-arm"):
         run_firmware(m4_bundle.target, b"", [])
+
+
+@pytest.mark.parametrize("target", ["cortex-m4", "cortex-m55"])
+def test_an_exported_project_builds_and_runs(target, quantized_g8, tmp_path):
+    """The sources and the library as its CMakeLists.txt names them, at another optimization level than ours."""
+    board = load_target(target)
+    compiled = compile_firmware(quantized_g8, board, "g8", [np.zeros((1, 3, 32, 32), np.float32)])
+    folder = export_firmware(compiled, tmp_path / "project", "cmake")
+    listed = (folder / "CMakeLists.txt").read_text()
+    sources = ["model/shufflec_model.c", "example/main.c", "example/start.c"]
+    assert all(name in listed for name in [*sources, "model/libshufflec_kernels.a", "example/link.ld"])
+    objects = []
+    for name in sources:
+        objects.append(str(tmp_path / f"{len(objects)}.o"))
+        flags = ["-O0", "-ffreestanding", "-fno-builtin", "-fno-sanitize=undefined", f"-I{folder / 'model'}"]
+        run_zig([*compiler_arguments(board), *flags, "-c", str(folder / name), "-o", objects[-1]], "a test")
+    script, library = str(folder / "example/link.ld"), str(folder / "model/libshufflec_kernels.a")
+    link = ["-static", f"-Wl,-T,{script}", "-Wl,-e,reset", "-o", str(tmp_path / "a.elf")]
+    run_zig([*compiler_arguments(board), *link, *objects, library], "a test")
+    command = [
+        "qemu-system-arm", "-M", board.machine, "-nographic", "-monitor", "none", "-serial", "none",
+        "-semihosting-config", "enable=on,target=native", "-kernel", str(tmp_path / "a.elf"),
+    ]  # fmt: skip
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120, check=False)
+    graph = compiled.integer.graph
+    x = np.zeros((1, 3, 32, 32), np.float32)
+    assert np.all(reference.quantize(graph.ops[0], x) == graph.ops[0].attrs["zero_point"])
+    best = int(np.argmax(execute(graph, x)[graph.output]))
+    assert (done.returncode, (done.stdout + done.stderr).strip()) == (0, f"class {best:03}")
+
+
+@pytest.mark.parametrize("style", ["arduino", "zephyr"])
+def test_other_projects_hold_the_model_and_its_kernels(style, quantized_g8, tmp_path):
+    compiled = compile_firmware(quantized_g8, load_target("cortex-m4"), "g8", [np.zeros((1, 3, 32, 32), np.float32)])
+    folder = export_firmware(compiled, tmp_path / "project", style)
+    names = {path.name for path in folder.rglob("*")}
+    assert {"shufflec_model.h", "shufflec_model.c", "libshufflec_kernels.a", "README.md"} <= names
+    assert export_firmware(compiled, folder, style) == folder  # an older export is replaced
+    (folder / "shufflec-export.txt").unlink()
+    with pytest.raises(InputFileError, match="is not an export"):
+        export_firmware(compiled, folder, style)
+    with pytest.raises(OptionError, match="expected one of cmake, arduino, zephyr"):
+        export_firmware(compiled, tmp_path / "other", "make")

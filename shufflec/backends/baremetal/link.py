@@ -83,7 +83,7 @@ stack_top = ORIGIN(RAM) + LENGTH(RAM);
 stack_bottom = stack_top - {STACK_BYTES};
 SECTIONS {{
   .text : {{ KEEP(*(.vectors)) *(.text*) . = ALIGN(8); }} > FLASH
-  .ARM.exidx : {{ *(.ARM.exidx* .ARM.extab*) }} > FLASH
+  /DISCARD/ : {{ *(.ARM.exidx*) *(.ARM.extab*) }}
   .rodata : {{ *(.rodata*) . = ALIGN(8); }} > {place}
   .data : {{ data_begin = .; *(.data*) . = ALIGN(4); data_end = .; }} > RAM AT > FLASH
   data_source = LOADADDR(.data);
