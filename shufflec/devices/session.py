@@ -121,7 +121,7 @@ class Session:
     def last_region(self) -> Region | None:
         """Counters of the last timing's last repeat; None on a server that does not count.
 
-        Raises DeviceError when several threads ran on a virtual Pi that was started for one: it miscounts them.
+        Raises DeviceError when a virtual Pi ran threads that are not TVM's: it miscounts them.
         """
         if self._counters is None:
             return None
@@ -132,8 +132,8 @@ class Session:
     def _region(self, region: dict[str, Any]) -> Region:
         if not region["exact"]:
             raise DeviceError(
-                f"{self.address}: the virtual Pi was started for one thread and ran several",
-                "start it with `shufflec device up --threads N`",
+                f"{self.address}: the code started threads of its own, which the virtual Pi cannot count",
+                "only TVM's parallel loops run on several of its cores",
             )
         instructions = {name: int(region["instructions"][name]) for name in INSTRUCTION_CLASSES}
         try:

@@ -227,10 +227,10 @@ def test_several_threads_are_all_counted_and_the_busiest_one_decides_the_time(se
     assert figures[1] == figures[0]  # to the digit
 
 
-def test_more_threads_than_counters_are_refused_not_miscounted(session, library):
+def test_threads_that_are_not_tvms_are_refused_not_miscounted(session, library):
     module = session.upload_module(library)
     session.time(module, "own_thread", 100)
-    with pytest.raises(DeviceError, match="--threads"):
+    with pytest.raises(DeviceError, match="started threads of its own"):
         session.counters()
 
 
