@@ -46,25 +46,30 @@ class Waits:
 NAMES = tuple(field.name for field in fields(Waits))
 
 
+# Of a wait in BlockEstimate.waits: its name in Waits.
+_UNIT_OF = {name: name for name in NAMES} | PORT_UNITS
+
+
 def by_unit(waits: dict[str, float]) -> dict[str, float]:
     """A block's waits (BlockEstimate.waits) under the names of Waits. KeyError for a port that PORT_UNITS lacks."""
     found = dict.fromkeys(NAMES, 0.0)
     for name, cycles in waits.items():
-        found[name if name in found else PORT_UNITS[name]] += cycles
+        found[_UNIT_OF[name]] += cycles
     return found
 
 
 def share_out(parts: list[tuple[float, dict[str, float]]]) -> Waits:
     """Waits of many blocks: each (nanoseconds, waits in any unit), the former shared out in proportion to the latter.
 
-    The same whatever the order. A block without waits counts as dispatch.
+    The same whatever the order. A block without waits counts as dispatch. Raises as by_unit.
     """
     columns: dict[str, list[float]] = {name: [] for name in NAMES}
     for nanoseconds, waits in parts:
-        total = fsum(waits.values())
+        total = sum(waits.values())
         if total <= 0:
             columns["dispatch"].append(nanoseconds)
             continue
-        for name, cycles in by_unit(waits).items():
-            columns[name].append(nanoseconds * cycles / total)
+        part = nanoseconds / total
+        for name, cycles in waits.items():
+            columns[_UNIT_OF[name]].append(part * cycles)
     return Waits(**{name: round(fsum(column), _DIGITS) for name, column in columns.items()})
