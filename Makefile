@@ -2,6 +2,7 @@
 # make test   installs what is missing, then runs all tests and prints the coverage
 # make fuzz   tests kernels on thirty times as many random shapes, tilings and values as make test
 # make bench  one inference beside other engines: instructions, time (slow; writes reports/ and the README's table)
+# make bench-mcu  instructions, flash and RAM of Cortex-M firmware beside CMSIS-NN (slow; writes reports/)
 # make bench-shapes  the same of shufflec alone, for all groups, scales and a larger input (slow; writes reports/)
 # make tune-shipped  tunes the published networks for each board, into schedules/ (slow)
 
@@ -14,7 +15,7 @@ APT_PACKAGES := qemu-user libc6-arm64-cross libstdc++6-arm64-cross qemu-system-a
 DEMO_DIR := out/demo
 
 .DEFAULT_GOAL := help
-.PHONY: help install system demo test test-unit lint fuzz bench bench-shapes shuffle-bench golden golden-check tune-shipped checkpoints clean
+.PHONY: help install system demo test test-unit lint fuzz bench bench-shapes shuffle-bench golden golden-check tune-shipped checkpoints clean bench-mcu
 
 help:
 	@grep -E '^# make' Makefile | sed 's/^# //'
@@ -72,6 +73,9 @@ bench: install
 
 bench-shapes: install
 	@$(BIN)/python -m shufflec.cli.main bench shapes
+
+bench-mcu: install
+	@$(BIN)/python -m shufflec.bench.cortex_m reports
 
 shuffle-bench: install
 	@$(BIN)/python -m shufflec.cli.main bench shuffle
