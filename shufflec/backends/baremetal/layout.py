@@ -19,6 +19,7 @@ from shufflec.backends.baremetal import workloads
 from shufflec.backends.baremetal.workloads import Shape
 from shufflec.backends.layout import slices_of_concats
 from shufflec.backends.program import Buffer, Layer, Program, Step, View
+from shufflec.errors import UnsupportedModelError
 from shufflec.ir.graph import Graph, Op
 from shufflec.kernels.kernel import Kernel, Packed, Workload
 
@@ -59,14 +60,21 @@ class _Builder:
         self._touched: dict[str, list[int]] = {}
         self._pads: dict[str, tuple[int, int, int, int]] = {}
         self._fused = _stems(self.graph)
+        self._shared: set[str] = set()
+        _check_output(self.graph)
 
     def add(self, op: Op) -> None:
         """Appends the layer of one operator; some have none."""
         if op.kind == "quantize":
             self._input(op)
             return
+        if op.kind == "channel_slice":
+            self._take(op)
+            return
         if op.kind == "dequantize" or op.output in self._fused:
             return  # the application's, or a part of the pool behind it
+        if op.kind != "concat" and not workloads.is_known(op.kind):
+            raise UnsupportedModelError(f"operator {op.kind} (layer {op.name}) has no kernel for Cortex-M cores")
         steps, output = self._concat(op) if op.kind == "concat" else self._plain(op)
         if not steps:
             return
@@ -80,6 +88,14 @@ class _Builder:
         if op.kind == "max_pool2d" and op.inputs[0] in self._fused:
             macs = self.graph.macs(self._fused[op.inputs[0]])
         self.layers.append(Layer(op.name, op.kind, tuple(steps), output, macs))
+
+    def _take(self, op: Op) -> None:
+        """Some channels of a tensor: a view of its buffer, which no operator may overwrite any more."""
+        source = self._views[op.inputs[0]]
+        shape = (*source.shape[:2], op.attrs["channels"])
+        offset = source.offset + op.attrs["begin"]
+        self._views[op.output] = View(op.output, source.buffer, offset, shape, source.pitch, source.row)
+        self._shared.add(source.buffer)
 
     def _input(self, op: Op) -> None:
         """The input's place. Where a stem streams over it, the pool's rows are written over rows that were read: the
@@ -185,7 +201,7 @@ class _Builder:
         old = self._views[name]
         last = self.graph.consumers(name)[-1].name == op.name and op.inputs.count(name) == 1
         whole = name not in self._slices and name != self.graph.ops[0].output
-        if not last or not whole or old.buffer in self._pads or any(self._border(op.output)):
+        if not last or not whole or old.buffer in {*self._pads, *self._shared} or any(self._border(op.output)):
             return None
         return View(op.output, old.buffer, old.offset, old.shape, old.pitch, old.row)
 
@@ -252,6 +268,15 @@ class _Builder:
         constants = {"pad_value": values, "sizes": workloads.border_sizes(inner, pad)}
         whole = View(inner.tensor, inner.buffer, 0, *_rest(inner))
         return self._step(f"{inner.tensor}.border", workloads.border(self.isa), constants, (), whole)
+
+
+def _check_output(graph: Graph) -> None:
+    """Raises UnsupportedModelError for logits that are no int32 sums: the firmware's interface is made for those."""
+    if graph.tensors[graph.ops[-1].inputs[0]].dtype != "int32":
+        name = graph.ops[-1].inputs[0]
+        raise UnsupportedModelError(
+            f"{name} has a quantizer behind it, which Cortex-M targets do not support", "take the last one out"
+        )
 
 
 def _streams_over(graph: Graph, stem: Op, pool: Op, in_line: int, out_line: int) -> bool:

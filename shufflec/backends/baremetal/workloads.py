@@ -16,7 +16,12 @@ from shufflec.kernels.kernel import Workload
 Shape = tuple[int, int, int]
 RULE = ("left_shift", "digits", "lift", "clamp_min", "clamp_max")
 
-__all__ = ["Shape", "border", "border_sizes", "copy", "of", "window"]
+__all__ = ["Shape", "border", "border_sizes", "copy", "is_known", "of", "window"]
+
+
+def is_known(kind: str) -> bool:
+    """Whether there are kernels for an operator kind."""
+    return kind in _BUILDERS
 
 
 def of(isa: str, graph: Graph, op: Op, stem: Op | None, inputs: list[View], output: View) -> Workload:

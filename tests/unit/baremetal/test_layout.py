@@ -115,3 +115,30 @@ def test_one_function_serves_layers_of_one_shape():
     borders = {step.kernel.workload for step in program.steps if step.kernel.workload.kind == "border"}
     assert len(borders) == 1
     assert all(np.asarray(step.packed.requant).size == 8 for step in program.steps if step.name.endswith("border"))
+
+
+def test_a_channel_slice_is_a_view_that_nothing_overwrites():
+    b = GraphBuilder(2, 16, 16, M)
+    x = b.conv2d(b.quantize(), 16)
+    part = b.emit("channel_slice", (x,), (16, 16, 8), {"begin": 8, "channels": 8})
+    y = b.add(x, x)
+    z = b.concat(b.conv2d(part, 8), b.requantize(y))
+    program, _ = planned(b.finish(b.dequantize(b.dense(b.global_avg_pool(z), 4))))
+    reader = next(layer for layer in program.layers if layer.steps[-1].inputs[0].tensor == part)
+    source = reader.steps[-1].inputs[0]
+    assert (source.buffer, source.offset, source.shape, source.pitch) == (x, 8, (16, 16, 8), 16)
+    assert next(layer for layer in program.layers if layer.kind == "add").output.buffer != x
+
+
+def test_an_operator_without_a_kernel_is_named():
+    b = GraphBuilder(2, 16, 16, M)
+    x = b.emit("transpose", (b.quantize(),), (16, 16, 3))
+    with pytest.raises(UnsupportedModelError, match=r"transpose \(layer layer1.transpose\) has no kernel"):
+        planned(b.finish(b.dequantize(b.dense(b.global_avg_pool(x), 4))))
+
+
+def test_quantized_logits_are_refused():
+    b = GraphBuilder(2, 16, 16, M)
+    graph = b.finish(b.dequantize(b.global_avg_pool(b.quantize())))
+    with pytest.raises(UnsupportedModelError, match="has a quantizer behind it"):
+        planned(graph)
