@@ -99,8 +99,11 @@ def make_case(task: Task) -> Case:
     params = dict(workload.params)
     pitch = params.get("out_pitch", expected.shape[2] * expected.itemsize)
     row = params.get("out_row", expected.shape[1])
-    output = View("out", "", at, expected.shape, pitch, row, expected.dtype.name)
-    at += _aligned(expected.shape[0] * row * pitch) + _SEPARATE
+    if params.get("in_place"):  # over its residual
+        output = View("out", "", inputs[1].offset, expected.shape, pitch, row, expected.dtype.name)
+    else:
+        output = View("out", "", at, expected.shape, pitch, row, expected.dtype.name)
+        at += _aligned(expected.shape[0] * row * pitch) + _SEPARATE
     return Case(task, tuple(inputs), output, at, expected)
 
 

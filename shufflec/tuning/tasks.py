@@ -76,7 +76,7 @@ def extract_tasks(graph: Graph, isa: str, pattern: str = "*") -> list[Task]:
 def _stands_alone(workload: Workload) -> bool:
     """Whether the integer reference can check the kernel by itself, with all it reads and writes in the arena."""
     known = workload.kind in (PAD, COPY) or workload.kind in reference.KERNELS
-    return known and workload.kind not in BOUNDARY and not dict(workload.params).get("in_place", False)
+    return known and workload.kind not in BOUNDARY
 
 
 def merged(networks: Iterable[list[Task]]) -> list[Task]:
