@@ -19,6 +19,8 @@ NAME = "a64-dense-1"
 CHUNK = 16
 BLOCKS = (24, 20, 16, 12, 8, 4)  # outputs at once: that many accumulators
 MAX_STEP = 4  # chunks in a round of the loop
+RESCHEDULED = 2  # tilings that are also tried with other scheduling models
+STEP = 4  # outputs whose products are computed side by side
 
 Tiling = tuple[tuple[str, int], ...]
 
@@ -33,7 +35,9 @@ def tilings(workload: Workload) -> list[Tiling]:
     outputs = workload["out_channels"]
     sizes = [n for n in BLOCKS if n <= outputs]
     sizes.sort(key=lambda n: tile_count(outputs, n) * (3.5 * n + 2))
-    return [(("outputs", n), (SCHEDULE, model)) for model in models(workload) for n in sizes]
+    usual, *others = models(workload)
+    tilings = [(("outputs", n), (SCHEDULE, usual)) for n in sizes]
+    return tilings + [(("outputs", n), (SCHEDULE, model)) for model in others for n in sizes[:RESCHEDULED]]
 
 
 def build(workload: Workload, tiling: Tiling) -> Kernel:
@@ -88,5 +92,5 @@ def _chunk(e: Emitter, sums: Sums, source: Pointer, weights: Pointer, chunk: int
             sums.values[n] = e.op("sdot", "int32x4", sums.values[n], activation, weight)
         else:
             sums.multiply(n, activation, weight)
-        if n % 2:
+        if n % STEP == STEP - 1:
             sums.settle()

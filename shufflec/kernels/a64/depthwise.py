@@ -16,8 +16,8 @@ import numpy as np
 
 from shufflec.kernels.a64.emitter import Emitter, Pointer, Value
 from shufflec.kernels.a64.requantize import Rule
-from shufflec.kernels.a64.scheduling import MODELS, SCHEDULE, models
-from shufflec.kernels.a64.windows import Windows, best_columns, halves
+from shufflec.kernels.a64.scheduling import MODELS, SCHEDULE
+from shufflec.kernels.a64.windows import Windows, column_tilings, halves
 from shufflec.kernels.kernel import Kernel, Packed, Workload
 
 NAME = "a64-depthwise-2"
@@ -38,8 +38,7 @@ def accepts(workload: Workload) -> bool:
 
 def tilings(workload: Workload) -> list[Tiling]:
     """Output columns at once and the scheduling model."""
-    columns = best_columns(workload["width"], MAX_COLUMNS)
-    return [(("columns", n), (SCHEDULE, model)) for model in models(workload) for n in columns]
+    return column_tilings(workload, MAX_COLUMNS)
 
 
 def build(workload: Workload, tiling: Tiling) -> Kernel:

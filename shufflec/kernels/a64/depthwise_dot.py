@@ -25,8 +25,8 @@ from shufflec.kernels.a64.borders import Input, Plane
 from shufflec.kernels.a64.emitter import Emitter, Pointer, Value
 from shufflec.kernels.a64.geometry import tile_count, tile_start
 from shufflec.kernels.a64.requantize import Rule
-from shufflec.kernels.a64.scheduling import MODELS, SCHEDULE, models
-from shufflec.kernels.a64.windows import best_columns
+from shufflec.kernels.a64.scheduling import MODELS, SCHEDULE
+from shufflec.kernels.a64.windows import column_tilings
 from shufflec.kernels.kernel import Kernel, Packed, Workload
 
 NAME = "a64-depthwise-dot-2"
@@ -54,8 +54,7 @@ def accepts(workload: Workload) -> bool:
 
 def tilings(workload: Workload) -> list[Tiling]:
     """Output columns at once and the scheduling model."""
-    columns = best_columns(workload["width"], MAX_COLUMNS)
-    return [(("columns", n), (SCHEDULE, model)) for model in models(workload) for n in columns]
+    return column_tilings(workload, MAX_COLUMNS)
 
 
 def build(workload: Workload, tiling: Tiling) -> Kernel:

@@ -13,8 +13,8 @@ from tvm import tirx
 
 from shufflec.kernels.a64.emitter import Emitter, Pointer, Value
 from shufflec.kernels.a64.requantize import Rule
-from shufflec.kernels.a64.scheduling import MODELS, SCHEDULE, models
-from shufflec.kernels.a64.windows import Windows, best_columns, halves
+from shufflec.kernels.a64.scheduling import MODELS, SCHEDULE
+from shufflec.kernels.a64.windows import Windows, column_tilings, halves
 from shufflec.kernels.kernel import Kernel, Packed, Workload
 
 NAME = "a64-pooling-2"
@@ -33,8 +33,7 @@ def accepts(workload: Workload) -> bool:
 
 def tilings(workload: Workload) -> list[Tiling]:
     """Output columns at once."""
-    columns = best_columns(workload["width"], MAX_COLUMNS)
-    return [(("columns", n), (SCHEDULE, model)) for model in models(workload) for n in columns]
+    return column_tilings(workload, MAX_COLUMNS)
 
 
 def build(workload: Workload, tiling: Tiling) -> Kernel:

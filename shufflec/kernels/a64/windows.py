@@ -19,11 +19,15 @@ import numpy as np
 from shufflec.kernels.a64.borders import Input, Plane
 from shufflec.kernels.a64.emitter import Emitter, Value
 from shufflec.kernels.a64.geometry import tile_count, tile_start
+from shufflec.kernels.a64.scheduling import SCHEDULE, models
 from shufflec.kernels.kernel import Workload
 
 MIN_TILES = 4  # output rows are joined in a tile as long as this many tiles remain, for threads
 LANES = 16
+MOST_COLUMNS, RESCHEDULED = 6, 3  # tilings with the usual scheduling model, and with each of the others
 TILE_BYTES = 16 << 10  # of input: each strip of channels reads all lines of a tile again, from the first cache
+
+Tiling = tuple[tuple[str, int], ...]
 
 
 @dataclass(frozen=True)
@@ -118,3 +122,10 @@ def best_columns(width: int, most: int) -> list[int]:
     """Numbers of output columns at once: the one that wastes least first, larger ones preferred."""
     sizes = range(1, min(most, width) + 1)
     return sorted(sizes, key=lambda n: (tile_count(width, n) * (n + 1.5), -n))
+
+
+def column_tilings(workload: Workload, most: int) -> list[Tiling]:
+    """Output columns at once, at most `most`, and the scheduling model: the few that are worth measuring."""
+    columns, schedules = best_columns(workload["width"], most), models(workload)
+    tilings = [(("columns", n), (SCHEDULE, schedules[0])) for n in columns[:MOST_COLUMNS]]
+    return tilings + [(("columns", n), (SCHEDULE, model)) for model in schedules[1:] for n in columns[:RESCHEDULED]]
