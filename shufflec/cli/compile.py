@@ -137,9 +137,9 @@ def compile_command(
             stages.say(f"Wrote {export}, a {export_format} project")
         stages.done()
     if json:
-        emit_json(_result(bundle, checked[0], stages))
+        emit_json(_result(bundle, checked[0], stages) | _memory(compiled))
     else:
-        _print_summary(bundle, checked[0], stages)
+        _print_summary(bundle, checked[0], stages, _memory(compiled))
 
 
 def _check_export(board: Target, folder: Path, style: str) -> None:
@@ -244,7 +244,19 @@ def _tuned(schedules: Schedules) -> str:
     return f"{schedules.tuned} of {schedules.tunable} layers tuned, from {files}"
 
 
-def _print_summary(bundle: Bundle, checked: str, stages: Stages) -> None:
+def _memory(compiled: object) -> dict[str, int]:
+    """Flash and RAM that firmware takes, in bytes; nothing for other targets."""
+    firmware = getattr(compiled, "firmware", None)
+    if firmware is None:
+        return {}
+    return {
+        "flash_bytes": firmware.code.flash_bytes,
+        "stack_bytes": firmware.code.stack_bytes,
+        "ram_bytes": firmware.plan.peak_bytes + firmware.code.stack_bytes,
+    }
+
+
+def _print_summary(bundle: Bundle, checked: str, stages: Stages, memory: dict[str, int]) -> None:
     from rich.table import Table
 
     contents = bundle.manifest.contents
@@ -262,8 +274,15 @@ def _print_summary(bundle: Bundle, checked: str, stages: Stages) -> None:
         ("code", f"{contents.code_bytes:,} bytes"),
         ("weights", f"{contents.weight_bytes:,} bytes"),
         ("activations", f"{contents.memory.arena_bytes:,} bytes at most"),
-        ("schedules", _tuned(contents.schedules)),
     ]
+    if memory:
+        board = contents.target
+        rows += [
+            ("flash", f"{memory['flash_bytes']:,} of {board.flash_bytes:,} bytes: code and constants"),
+            ("RAM", f"{memory['ram_bytes']:,} of {board.ram_bytes:,} bytes, {memory['stack_bytes']} of it stack"),
+        ]
+    else:
+        rows.append(("schedules", _tuned(contents.schedules)))
     if accuracy is not None and accuracy.int8_top1 is not None and accuracy.float_top1 is not None:
         where = f"top-1 on {accuracy.images} held-out images of {accuracy.data}"
         rows.append(("accuracy", f"float {accuracy.float_top1:.2%}, int8 {accuracy.int8_top1:.2%}: {where}"))

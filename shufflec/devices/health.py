@@ -11,6 +11,8 @@ from importlib import metadata
 
 from shufflec.devices.arm64_runtime import wheel_versions
 from shufflec.devices.emulator import INSTALL, find_emulator, missing_libraries
+from shufflec.devices.qemu_board import INSTALL as BOARD_INSTALL
+from shufflec.devices.qemu_board import PROGRAM as BOARD_PROGRAM
 from shufflec.errors import NoSpaceError, ToolMissingError
 from shufflec.files import cache_dir
 
@@ -57,7 +59,7 @@ def examine() -> list[Piece]:
     """Every piece, in the order of the main job. Imports nothing heavy."""
     pins = _pinned_versions()
     packages = [_package(name, costs, pins.get(name)) for name, costs in _PACKAGES.items()]
-    return [_python(), *packages, _pip(), _emulator(), _arm_libraries(), _virtual_pi_programs(), _cache()]
+    return [_python(), *packages, _pip(), _emulator(), _arm_libraries(), _virtual_pi_programs(), _boards(), _cache()]
 
 
 def _pinned_versions() -> dict[str, str]:
@@ -112,6 +114,12 @@ def _arm_libraries() -> Piece:
     missing = missing_libraries()
     problem = f"missing: {', '.join(missing)}" if missing else ""
     return Piece("arm64 libraries", "" if missing else "found", problem, "the virtual Pi", INSTALL, True)
+
+
+def _boards() -> Piece:
+    costs = "the emulated Cortex-M boards: firmware compiles, unverified"
+    found = shutil.which(BOARD_PROGRAM) is not None
+    return Piece(BOARD_PROGRAM, "found" if found else "", "" if found else "missing", costs, BOARD_INSTALL, False)
 
 
 def _runtime_folder_exists() -> bool:
