@@ -22,6 +22,7 @@ from shufflec.files import atomic_directory, cache_dir
 Say = Callable[[str], None]
 
 PYTHON = "python3.11"
+PACKAGE_ROOT = Path(__file__).resolve().parents[2]  # where `import shufflec` finds this package
 _DEBIAN_PACKAGES = (
     f"{PYTHON}-minimal",
     f"lib{PYTHON}-minimal",
@@ -103,6 +104,21 @@ def arm64_packages(requirements: Sequence[str], say: Say) -> Path:
             with zipfile.ZipFile(wheel) as archive:
                 archive.extractall(work)
         shutil.rmtree(wheels)
+    return folder
+
+
+def host_packages(requirements: Sequence[str], say: Say) -> Path:
+    """A folder for PYTHONPATH with pinned packages for this machine's Python, apart from shufflec's own.
+
+    Dependencies are not followed: name them. Raises ToolMissingError when one cannot be downloaded.
+    """
+    folder = cache_dir("bench") / f"packages-host-{_key(sorted(requirements))}"
+    if folder.is_dir():
+        return folder
+    say(f"downloading packages: {', '.join(requirements)} (once)")
+    command = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps"]
+    with atomic_directory(folder) as work:
+        _run([*command, "--target", str(work), *requirements], work, f"compare with {requirements[0]}")
     return folder
 
 

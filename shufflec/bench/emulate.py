@@ -22,6 +22,7 @@ from shufflec.targets.target import INSTRUCTION_CLASSES, Target
 from shufflec.timing.clock_protocol import read_answer
 
 _GUEST_SCRIPT = Path(__file__).resolve().parent / "guest" / "run_engine.py"
+_OUTPUTS = 1000  # logits
 _WARM_RUNS = 2  # the first inference packs weights and allocates
 _COUNTED_RUNS = 2
 _TIMEOUT_S = 1800  # MNN's quantizer takes minutes
@@ -73,6 +74,7 @@ def run_peer(board: Board, peer: Peer, packages: Path, model: PeerModel, image: 
             "input": str(image),
             "input_name": model.input,
             "output_name": model.output,
+            "outputs": _OUTPUTS,
             "options": dict(peer.options),
             "folder": str(work),
             "output": str(work / "output.npy"),

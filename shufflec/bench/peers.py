@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from shufflec.bench.executorch_model import EXECUTORCH, executorch_files
 from shufflec.bench.ncnn_model import to_ncnn
 from shufflec.bench.tflite_model import to_tflite
 from shufflec.bench.workload import Workload, absmax
@@ -152,6 +153,14 @@ def _mnn_int8(workload: Workload, folder: Path) -> PeerModel:
     return PeerModel((workload.float_onnx, folder / "settings.json", folder / "model.mnn"))
 
 
+def _executorch_float(workload: Workload, folder: Path) -> PeerModel:
+    return PeerModel(executorch_files(workload, folder, (EXECUTORCH, _NUMPY), quantized=False))
+
+
+def _executorch_int8(workload: Workload, folder: Path) -> PeerModel:
+    return PeerModel(executorch_files(workload, folder, (EXECUTORCH, _NUMPY), quantized=True))
+
+
 PEERS = (
     Peer("ncnn", "float", "fp16 on cores that have it (ncnn's default)", "ncnn", (_NCNN, _NUMPY), _ncnn_float),
     Peer("ncnn", "int8", "default options", "ncnn", (_NCNN, _NUMPY), _ncnn_int8),
@@ -191,5 +200,14 @@ PEERS = (
         "litert",
         (_LITERT, _NUMPY),
         _litert_int8,
+    ),
+    Peer("ExecuTorch", "float", "XNNPACK", "executorch", (EXECUTORCH, _NUMPY), _executorch_float),
+    Peer(
+        "ExecuTorch",
+        "int8",
+        "XNNPACK; its quantizer: int8, weights per channel",
+        "executorch",
+        (EXECUTORCH, _NUMPY),
+        _executorch_int8,
     ),
 )

@@ -14,7 +14,7 @@ from shufflec.bench.arm64_python import PYTHON, arm64_packages, arm64_root
 from shufflec.bench.board_files import board_root
 from shufflec.bench.emulate import Board, run_peer
 from shufflec.bench.own_row import own_key, run_shufflec
-from shufflec.bench.peers import PEERS, Peer
+from shufflec.bench.peers import PEERS, Peer, PeerModel
 from shufflec.bench.report import OWN_NAME, BenchReport, Row, correlation
 from shufflec.bench.saved import Job, Progress, complete, source_digest
 from shufflec.bench.workload import Workload, bench_architecture, make_workload
@@ -38,6 +38,9 @@ _OWN_PRECISION = "int8"
 _OWN_HOW = "the QDQ file by NNCF, compiled and profiled over RPC on the virtual board; equal to the integer reference"
 #: What decides a peer's row on our side.
 _PEER_ROOMS = ("models", "quantize", "bench", "timing", "devices/native", "devices/guest_files.py", "devices/build.py")
+
+
+_MODELS: dict[Path, PeerModel] = {}
 
 
 @dataclass(frozen=True)
@@ -143,9 +146,7 @@ def _peer_row(peer: Peer, workload: Workload, target: Target, guest: _Guest, say
     try:
         packages = arm64_packages(peer.requirements, say)
         board = Board(target, board_root(target, guest.python), guest.qemu, guest.plugin)
-        folder = workload.folder / peer.key.replace(" ", "-").replace(",", "")
-        folder.mkdir(exist_ok=True)
-        run = run_peer(board, peer, packages, peer.convert(workload, folder), workload.input)
+        run = run_peer(board, peer, packages, _converted(peer, workload), workload.input)
     except ShufflecError as error:
         return replace(row, reason=str(error))
     except Exception as error:  # other projects' quantizers and converters raise what they like
@@ -157,6 +158,15 @@ def _peer_row(peer: Peer, workload: Workload, target: Target, guest: _Guest, say
         correlation=correlation(run.output, workload.reference),
         milliseconds=None if run.milliseconds is None else round(run.milliseconds, 3),
     )
+
+
+def _converted(peer: Peer, workload: Workload) -> PeerModel:
+    """The engine's model, made for the first board only; a conversion can take minutes."""
+    folder = workload.folder / peer.key.replace(" ", "-").replace(",", "")
+    if folder not in _MODELS:
+        folder.mkdir(exist_ok=True)
+        _MODELS[folder] = peer.convert(workload, folder)
+    return _MODELS[folder]
 
 
 def _guest(say: Say) -> _Guest:

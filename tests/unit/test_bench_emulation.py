@@ -12,6 +12,7 @@ import pytest
 from shufflec.bench import arm64_python, emulate
 from shufflec.bench.board_files import board_root, processor_files
 from shufflec.bench.emulate import COUNTERS_MAGIC, ESTIMATE_WORDS, MAX_THREADS, count_of_one_run, time_of_one_run
+from shufflec.bench.peers import PEERS
 from shufflec.devices.build import NATIVE
 from shufflec.errors import DeviceError, ToolMissingError
 from shufflec.targets.target import INSTRUCTION_CLASSES, load_target
@@ -129,3 +130,22 @@ def test_without_apt_the_tool_is_named(cache: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setenv("PATH", str(cache))
     with pytest.raises(ToolMissingError, match="apt-get is not installed"):
         arm64_python.arm64_root(lambda _: None)
+
+
+def test_a_failed_install_of_host_packages_says_why(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pip = cache / "pip"
+    pip.write_text("#!/bin/sh\necho 'ERROR: no such package' >&2\nexit 1\n")
+    pip.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(pip))
+    with pytest.raises(ToolMissingError, match=r"compare with tool==1.*no such package"):
+        arm64_python.host_packages(["tool==1"], lambda _: None)
+    assert list((cache / "bench").iterdir()) == []
+
+
+def test_every_peer_is_pinned_and_has_its_engine_in_the_guest() -> None:
+    script = (Path(emulate.__file__).parent / "guest" / "run_engine.py").read_text()
+    table = script[script.index("ENGINES = {") :]
+    for peer in PEERS:
+        assert f'"{peer.engine}": {peer.engine}_engine' in table
+        assert all(re.fullmatch(r"[\w.-]+==[\w.]+", requirement) for requirement in peer.requirements)
+    assert len({peer.key for peer in PEERS}) == len(PEERS)

@@ -128,7 +128,33 @@ def litert_engine(job):
     return run, version("ai-edge-litert")
 
 
-ENGINES = {"onnxruntime": onnxruntime_engine, "ncnn": ncnn_engine, "mnn": mnn_engine, "litert": litert_engine}
+def executorch_engine(job):
+    from importlib.metadata import version
+
+    library = ctypes.CDLL(job["files"][1])
+    library.engine_open.argtypes = [ctypes.c_void_p, ctypes.c_size_t]
+    library.engine_run.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t]
+    model = np.fromfile(job["files"][0], np.uint8)
+    if code := library.engine_open(model.ctypes.data, model.size):
+        raise SystemExit(f"ExecuTorch cannot load the model: step {code // 100}, error {code % 100}")
+    image = np.load(job["input"])
+    shape, output = (ctypes.c_int32 * 4)(*image.shape), np.zeros(job["outputs"], np.float32)
+
+    def run(kept_alive=model):
+        if code := library.engine_run(image.ctypes.data, shape, output.ctypes.data, output.size):
+            raise SystemExit(f"ExecuTorch cannot run the model: step {code // 100}, error {code % 100}")
+        return output
+
+    return run, version("executorch")
+
+
+ENGINES = {
+    "onnxruntime": onnxruntime_engine,
+    "ncnn": ncnn_engine,
+    "mnn": mnn_engine,
+    "litert": litert_engine,
+    "executorch": executorch_engine,
+}
 
 
 def main():
