@@ -146,7 +146,7 @@ def test_the_bundled_checkpoint_is_the_default(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
-        (["--target", "rasp9"], ExitCode.USAGE, "unknown target; known targets: aarch64, corstone-300, cortex-m0plus, cortex-m3"),
+        (["--target", "rasp9"], ExitCode.USAGE, "unknown target; known targets: aarch64, corstone-300, cortex-m0plus"),
         (["--groups", "5"], ExitCode.USAGE, "groups 5: expected one of 1, 2, 3, 4, 8"),
         (["--groups", "8", "--scale", "0.5"], ExitCode.BAD_INPUT, "scale 0.25 instead of 0.5"),
         (["--groups", "8", "--variant", "megvii"], ExitCode.BAD_INPUT, "variant paper instead of megvii"),
