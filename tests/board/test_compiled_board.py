@@ -13,12 +13,14 @@ from shufflec.backends.compile import build_library
 from shufflec.devices.session import connect
 from shufflec.devices.virtual_pi import virtual_pi
 from shufflec.ir.graph import Graph
+from shufflec.ir.passes.route_channels import route_channels
 from shufflec.ir.reference import execute, predict
+from shufflec.ir.relax_ops import graph_from_module, module_from_graph
 from shufflec.profiling.remote_network import RemoteNetwork
 from shufflec.targets.target import load_target
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "unit"))
-from integer_graphs import GraphBuilder, random_input, random_operators, tiny_shufflenet
+from integer_graphs import GraphBuilder, random_input, random_operators, shufflenet_v2_stage, tiny_shufflenet
 
 pytestmark = pytest.mark.board
 
@@ -31,11 +33,18 @@ def unfolded_shuffles() -> Graph:
     return b.finish(b.dequantize(b.dense(b.global_avg_pool(x), 3)))
 
 
+def routed(graph: Graph) -> Graph:
+    """The graph with every channel written where it is read."""
+    return graph_from_module(route_channels(module_from_graph(graph)))
+
+
 GRAPHS = {
     "operators": random_operators(3),
     "groups 3": tiny_shufflenet(4, groups=3),
     "groups 8": tiny_shufflenet(5, groups=8, height=45, width=64),
     "unfolded shuffles": unfolded_shuffles(),
+    "ShuffleNetV2": routed(shufflenet_v2_stage(7, 44, 3, True)),
+    "ShuffleNetV2, copies": shufflenet_v2_stage(8, 20, 2, False),
 }
 
 

@@ -128,6 +128,27 @@ class GraphBuilder:
         """Channel shuffle as a copy."""
         return self.emit("channel_shuffle", (x,), self.shape(x), {"rows": rows})
 
+    def slice(self, x, begin, channels) -> str:
+        """Some of the channels, as a copy."""
+        height, width, _ = self.shape(x)
+        return self.emit("channel_slice", (x,), (height, width, channels), {"begin": begin, "channels": channels})
+
+    def v2_unit(self, x, at_end) -> str:
+        """A unit of ShuffleNetV2 of stride 1, shuffled at its end (torchvision) or at its start (megvii)."""
+        half = self.shape(x)[2] // 2
+        x = x if at_end else self.shuffle(x, half)
+        passing, taken = self.slice(x, 0, half), self.slice(x, half, half)
+        joined = self.concat(passing, self.conv2d(self.depthwise(self.conv2d(taken, half)), half))
+        return self.shuffle(joined, 2) if at_end else joined
+
+    def v2_unit_of_stride_2(self, x, channels, at_end) -> str:
+        """The first unit of a stage."""
+        half = channels // 2
+        beside = self.conv2d(self.depthwise(x, stride=(2, 2)), half)
+        y = self.conv2d(self.depthwise(self.conv2d(x, half), stride=(2, 2)), half)
+        joined = self.concat(beside, y)
+        return self.shuffle(joined, 2) if at_end else joined
+
     def global_avg_pool(self, x) -> str:
         """Average over the plane."""
         height, width, channels = self.shape(x)
@@ -171,6 +192,16 @@ def tiny_shufflenet(
     pooled = b.avg_pool(y, stride=(1, 1))
     x = b.concat(b.conv2d(z, 4 * groups), pooled)
     return b.finish(b.dequantize(b.dense(b.global_avg_pool(x), classes)))
+
+
+def shufflenet_v2_stage(seed: int, channels: int, units: int, at_end: bool) -> Graph:
+    """A stage of ShuffleNetV2 with its slices, concatenations and shuffles as copies, between two convolutions."""
+    b = GraphBuilder(seed, 9, 7)
+    x = b.v2_unit_of_stride_2(b.conv2d(b.quantize(), 6), channels, at_end)
+    for _ in range(units):
+        x = b.v2_unit(x, at_end)
+    x = b.conv2d(b.v2_unit_of_stride_2(x, 12, at_end), 8)
+    return b.finish(b.dequantize(b.dense(b.global_avg_pool(x), 5)))
 
 
 def random_operators(seed: int, rule: Rule = A64) -> Graph:

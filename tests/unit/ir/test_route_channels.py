@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from integer_graphs import GraphBuilder
+from integer_graphs import GraphBuilder, shufflenet_v2_stage
 
 from shufflec.ir.graph import Graph
 from shufflec.ir.passes.route_channels import route_channels
@@ -20,37 +20,8 @@ from shufflec.quantize.export import export_onnx
 from shufflec.quantize.ptq import quantize_model
 
 
-class _Builder(GraphBuilder):
-    def slice(self, x, begin, channels):
-        height, width, _ = self.shape(x)
-        return self.emit("channel_slice", (x,), (height, width, channels), {"begin": begin, "channels": channels})
-
-    def unit(self, x, at_end):
-        """A unit of stride 1, with the shuffle at its end (torchvision) or at its start (megvii)."""
-        half = self.shape(x)[2] // 2
-        x = x if at_end else self.shuffle(x, half)
-        passing, taken = self.slice(x, 0, half), self.slice(x, half, half)
-        y = self.conv2d(self.depthwise(self.conv2d(taken, half)), half)
-        joined = self.concat(passing, y)
-        return self.shuffle(joined, 2) if at_end else joined
-
-    def unit_of_stride_2(self, x, channels, at_end):
-        half = channels // 2
-        beside = self.conv2d(self.depthwise(x, stride=(2, 2)), half)
-        y = self.conv2d(self.depthwise(self.conv2d(x, half), stride=(2, 2)), half)
-        joined = self.concat(beside, y)
-        return self.shuffle(joined, 2) if at_end else joined
-
-    def end(self, x) -> Graph:
-        return self.finish(self.dequantize(self.dense(self.global_avg_pool(self.conv2d(x, 8)), 5)))
-
-
-def _stage(seed, channels, units, at_end) -> Graph:
-    g = _Builder(seed, 9, 7)
-    x = g.unit_of_stride_2(g.conv2d(g.quantize(), 6), channels, at_end)
-    for _ in range(units):
-        x = g.unit(x, at_end)
-    return g.end(g.unit_of_stride_2(x, 12, at_end))
+def _ended(g: GraphBuilder, x: str) -> Graph:
+    return g.finish(g.dequantize(g.dense(g.global_avg_pool(g.conv2d(x, 8)), 5)))
 
 
 def _both(graph: Graph) -> tuple[Graph, Graph]:
@@ -65,7 +36,7 @@ def _kinds(graph: Graph) -> list[str]:
 @pytest.mark.parametrize("at_end", [True, False], ids=["torchvision", "megvii"])
 @pytest.mark.parametrize(("channels", "units"), [(8, 1), (10, 3), (24, 3), (58, 2), (44, 7)])
 def test_nothing_is_moved_and_no_bit_changes(channels, units, at_end):
-    before, after = _both(_stage(channels + units, channels, units, at_end))
+    before, after = _both(shufflenet_v2_stage(channels + units, channels, units, at_end))
     assert "channel_slice" in _kinds(before)
     assert not {"channel_slice", "channel_shuffle"} & set(_kinds(after))
     for seed in range(2):
@@ -74,7 +45,7 @@ def test_nothing_is_moved_and_no_bit_changes(channels, units, at_end):
 
 
 def test_every_concatenation_is_written_in_place_and_no_work_is_added():
-    before, after = _both(_stage(3, 24, 7, True))
+    before, after = _both(shufflenet_v2_stage(3, 24, 7, True))
     for op in after.ops:
         if op.kind == "concat":
             assert all(len(after.consumers(name)) == 1 for name in op.inputs)
@@ -82,33 +53,33 @@ def test_every_concatenation_is_written_in_place_and_no_work_is_added():
 
 
 def test_a_convolution_is_cut_by_who_reads_it():
-    _, after = _both(_stage(3, 24, 3, True))
+    _, after = _both(shufflenet_v2_stage(3, 24, 3, True))
     # The half that a unit makes is read by the next unit (half of it), by the one after that (a quarter), ...
     widths = [after.tensors[op.output].shape[2] for op in after.ops if ".part" in op.name]
     assert sorted(widths, reverse=True) == [6, 6, 6, 6, 6, 3, 3, 3, 3, 2, 2, 1, 1]
 
 
 def test_a_channel_with_two_readers_leaves_everything_as_it_is():
-    g = _Builder(5, 8, 8)
+    g = GraphBuilder(5, 8, 8)
     x = g.conv2d(g.quantize(), 8)
     a, b = g.slice(x, 0, 4), g.slice(x, 2, 4)
-    graph = g.end(g.concat(g.conv2d(a, 4), g.conv2d(b, 4)))
+    graph = _ended(g, g.concat(g.conv2d(a, 4), g.conv2d(b, 4)))
     before, after = _both(graph)
     assert _kinds(after) == _kinds(before)
 
 
 def test_a_maker_that_cannot_be_cut_leaves_everything_as_it_is():
-    g = _Builder(6, 8, 8)
+    g = GraphBuilder(6, 8, 8)
     x = g.max_pool(g.conv2d(g.quantize(), 8))
-    graph = g.end(g.concat(g.conv2d(g.slice(x, 0, 4), 4), g.conv2d(g.slice(x, 4, 4), 4)))
+    graph = _ended(g, g.concat(g.conv2d(g.slice(x, 0, 4), 4), g.conv2d(g.slice(x, 4, 4), 4)))
     before, after = _both(graph)
     assert _kinds(after) == _kinds(before)
 
 
 def test_a_network_without_slices_keeps_its_concatenations():
-    g = _Builder(7, 8, 8)
+    g = GraphBuilder(7, 8, 8)
     x = g.conv2d(g.quantize(), 8)
-    module = module_from_graph(g.end(g.concat(g.conv2d(x, 4), g.conv2d(x, 4))))
+    module = module_from_graph(_ended(g, g.concat(g.conv2d(x, 4), g.conv2d(x, 4))))
     assert route_channels(module).same_as(module)
 
 
@@ -127,7 +98,7 @@ def test_a_quantized_network_has_one_grid_a_stage_and_no_copy_left(network):
 
 
 def test_a_slice_out_of_range_is_a_bug_that_the_verifier_names():
-    graph = _stage(3, 8, 1, True)
+    graph = shufflenet_v2_stage(3, 8, 1, True)
     ops = [replace(op, attrs=op.attrs | {"begin": 7}) if op.kind == "channel_slice" else op for op in graph.ops]
     wrong = replace(graph, ops=tuple(ops))
     with pytest.raises(AssertionError, match="slices 4 of 8"):
