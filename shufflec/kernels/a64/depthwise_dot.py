@@ -20,6 +20,7 @@ the columns on their way.
 from __future__ import annotations
 
 import numpy as np
+from tvm import tirx
 
 from shufflec.kernels.a64.borders import Input, Plane
 from shufflec.kernels.a64.emitter import Emitter, Pointer, Value
@@ -29,7 +30,7 @@ from shufflec.kernels.a64.scheduling import MODELS, SCHEDULE
 from shufflec.kernels.a64.windows import column_tilings
 from shufflec.kernels.kernel import Kernel, Packed, Workload
 
-NAME = "a64-depthwise-dot-2"
+NAME = "a64-depthwise-dot-3"
 STRIP = 8
 PAIR = 2
 TAPS = 3
@@ -71,15 +72,16 @@ def build(workload: Workload, tiling: Tiling) -> Kernel:
     planes = STRIP * 4 * TAPS  # bytes of the weights of one output row and strip
 
     last = height - PAIR, width - columns
+    packed_rows = 1 if stride == 1 else PAIR
     input_rows, input_columns = 1 + max(map(max, quads)), (columns - 1) * stride + TAPS
 
     e = Emitter()
     plane.write_border(e, input_columns)
     with e.tiles() as tile, e.loop(strips) as strip:
         channel = tile_start(e, strip, STRIP, channels)
-        packed = e.at(e.weights, strip * (PAIR * planes) + fill_bytes)
-        loaded = list(e.load_pairs(packed, 0, 16, PAIR * planes // 16, "int8x16"))
-        weights = [loaded[: planes // 16], loaded[planes // 16 :]]
+        packed = e.at(e.weights, strip * (packed_rows * planes) + fill_bytes)
+        loaded = list(e.load_pairs(packed, 0, 16, packed_rows * planes // 16, "int8x16"))
+        weights = [loaded[: planes // 16], loaded[planes // 16 :] or [_one_place_on(e, value) for value in loaded]]
         requant = e.at(e.requant, strip * rule.pair_stride)
         multiplier = e.load(requant, 0, "int16x8")
         start = e.at(e.accumulators, strip * (PAIR * STRIP))
@@ -112,8 +114,8 @@ def build(workload: Workload, tiling: Tiling) -> Kernel:
 
     def pack(constants: dict[str, np.ndarray]) -> Packed:
         taps = np.concatenate([constants["weight"], np.zeros((channels, 1, TAPS), np.int8)], axis=1)[index]
-        order = [[TAPS if tap is None else tap for tap in places] for _, places in rows]
-        # (strips, 8, 2 rows, 4 places, 3 columns) -> (strips, row, column, channel, place)
+        order = [[TAPS if tap is None else tap for tap in places] for _, places in rows[:packed_rows]]
+        # (strips, 8, rows, 4 places, 3 columns) -> (strips, row, column, channel, place)
         weight = taps[:, :, order].transpose(0, 2, 4, 1, 3)
         parts = [constants["multiplier"][index].astype(np.int16), constants["bias"][index].astype(np.int16)]
         if rule.pre_shift:
@@ -163,6 +165,14 @@ class _ZippedColumns:
             lanes = [lane for i in range(first, first + 4) for lane in (i, i + STRIP)]
             halves.append(self.e.reinterpret(self.e.shuffle([upper, lower], lanes, "int16x8"), "int8x16"))
         return halves
+
+
+def _one_place_on(e: Emitter, weights: Value) -> Value:
+    """(w0 w1 w2 0) of each channel to (0 w0 w1 w2)."""
+    words = e.reinterpret(weights, "int32x4")
+    return e.reinterpret(
+        e.bind(tirx.shift_left(words, tirx.Broadcast(tirx.const(8, "int32"), 4)), "int32x4"), "int8x16"
+    )
 
 
 def _own_shifts(e: Emitter, rule: Rule, requant: Pointer) -> tuple[Value, ...] | None:
