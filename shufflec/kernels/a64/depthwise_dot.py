@@ -30,7 +30,7 @@ from shufflec.kernels.a64.scheduling import MODELS, SCHEDULE
 from shufflec.kernels.a64.windows import column_tilings
 from shufflec.kernels.kernel import Kernel, Packed, Workload
 
-NAME = "a64-depthwise-dot-3"
+NAME = "a64-depthwise-dot-2"
 STRIP = 8
 PAIR = 2
 TAPS = 3
