@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from integer_graphs import random_input, random_operators, tiny_shufflenet
+from integer_graphs import random_input, random_operators, shufflenet_v2_stage, tiny_shufflenet
 
 from shufflec.backends.baremetal.export import export_firmware
 from shufflec.backends.baremetal.firmware import Firmware, build_firmware, compile_firmware
@@ -17,7 +17,9 @@ from shufflec.devices.qemu_board import run_firmware
 from shufflec.errors import DeviceError, InputFileError, OptionError, ToolMissingError
 from shufflec.ir import reference
 from shufflec.ir.graph import Graph
+from shufflec.ir.passes.route_channels import route_channels
 from shufflec.ir.reference import execute
+from shufflec.ir.relax_ops import graph_from_module, module_from_graph
 from shufflec.ir.rules import M
 from shufflec.profiling.firmware import FirmwareNetwork, profile_firmware
 from shufflec.profiling.inputs import seeded_inputs
@@ -50,6 +52,15 @@ def wrong_layers(firmware: Firmware, graph: Graph, target: str, seeds: tuple[int
     assert at == len(run.answer)
     assert len(run.regions) == len(seeds) * len(firmware.program.layers)
     return wrong
+
+
+@pytest.mark.parametrize("target", CORES)
+@pytest.mark.parametrize("routed", [True, False])
+def test_every_layer_of_a_shufflenet_v2_stage_equals_the_reference(target, routed):
+    graph = shufflenet_v2_stage(7, 24, 2, True, rule=M)
+    graph = graph_from_module(route_channels(module_from_graph(graph))) if routed else graph
+    firmware = built(graph, target)
+    assert wrong_layers(firmware, graph, target, (0, 1)) == []
 
 
 @pytest.mark.parametrize("target", CORES)

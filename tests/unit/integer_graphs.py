@@ -194,9 +194,9 @@ def tiny_shufflenet(
     return b.finish(b.dequantize(b.dense(b.global_avg_pool(x), classes)))
 
 
-def shufflenet_v2_stage(seed: int, channels: int, units: int, at_end: bool) -> Graph:
+def shufflenet_v2_stage(seed: int, channels: int, units: int, at_end: bool, rule: Rule = A64) -> Graph:
     """A stage of ShuffleNetV2 with its slices, concatenations and shuffles as copies, between two convolutions."""
-    b = GraphBuilder(seed, 9, 7)
+    b = GraphBuilder(seed, 9, 7, rule)
     x = b.v2_unit_of_stride_2(b.conv2d(b.quantize(), 6), channels, at_end)
     for _ in range(units):
         x = b.v2_unit(x, at_end)

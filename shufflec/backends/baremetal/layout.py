@@ -54,7 +54,8 @@ class _Builder:
 
     def __post_init__(self) -> None:
         self._kernels: dict[Workload, Kernel] = {}
-        self._slices = slices_of_concats(self.graph)
+        views = {op.output for op in self.graph.ops if op.kind == "channel_slice"}  # nothing writes them: copied
+        self._slices = {name: at for name, at in slices_of_concats(self.graph).items() if name not in views}
         self._views: dict[str, View] = {}
         self._sizes: dict[str, int] = {}
         self._touched: dict[str, list[int]] = {}
@@ -225,6 +226,8 @@ class _Builder:
                 workload = workloads.copy(self.isa, source, slot)
                 steps.append(self._step(f"{op.name}.copy{len(steps)}", workload, {}, (source,), slot))
             first += shape[2]
+        if any(self._pads.get(op.output, ())) and output.buffer == op.output:
+            steps.append(self._fill(op, output))
         return steps, output
 
     def _plain(self, op: Op) -> tuple[list[Step], View]:
