@@ -13,7 +13,8 @@ from shufflec.kernels.kernel import ALIGNMENT, ARENA_SLACK
 
 CONSTANTS_FILE = "constants.bin"
 _BOUNDARY = {"quantize": "SHUFFLEC_READS_INPUT", "dequantize": "SHUFFLEC_WRITES_OUTPUT"}
-_KERNEL_PARAMETERS = (
+#: The C types of a kernel's parameters (kernels/kernel.py).
+KERNEL_PARAMETERS = (
     "int8_t *, const int8_t *, const int16_t *, const int32_t *, int32_t, int32_t, int32_t, int32_t, int32_t, int32_t"
 )
 
@@ -21,7 +22,7 @@ _KERNEL_PARAMETERS = (
 def program_source(program: Program, plan: MemoryPlan, offsets: list[tuple[int, int, int]]) -> str:
     """The C file of a program. offsets: of each step's constants (constants.py)."""
     lines = ['#include "shufflec.h"', ""]
-    lines += [f"int32_t {symbol(kernel)}({_KERNEL_PARAMETERS});" for kernel in program.kernels]
+    lines += [f"int32_t {symbol(kernel)}({KERNEL_PARAMETERS});" for kernel in program.kernels]
     lines += ["", "const struct shufflec_step shufflec_steps[] = {"]
     lines += [_step(step, plan, at) for step, at in zip(program.steps, offsets, strict=True)]
     lines += ["};", "", "const struct shufflec_layer shufflec_layers[] = {"]
@@ -78,7 +79,7 @@ def _step(step: Step, plan: MemoryPlan, constants: tuple[int, int, int]) -> str:
     scratch_bytes = -(-kernel.scratch_bytes // ALIGNMENT) * ALIGNMENT
     boundary = _BOUNDARY.get(kernel.workload.kind, "SHUFFLEC_INNER")
     numbers = _list((*constants, inputs[0], inputs[1], out, scratch, scratch_bytes, kernel.tiles))
-    return f"  {{{symbol(kernel)}, {numbers}, {boundary}}}, /* {_comment(step.name)} */"
+    return f"  {{{symbol(kernel)}, {numbers}, {boundary}}}, /* {comment_text(step.name)} */"
 
 
 def _layer(layer: Layer, plan: MemoryPlan, first: int) -> str:
@@ -86,14 +87,14 @@ def _layer(layer: Layer, plan: MemoryPlan, first: int) -> str:
     out = _address(view, plan) if view.buffer else -1
     item, is_float = {"int8": (1, 0), "int32": (4, 0), "float32": (4, 1)}[view.dtype]
     numbers = _list((first, first + len(layer.steps), out, *view.shape, view.pitch, view.row, item, is_float))
-    return f"  {{{numbers}}}, /* {_comment(layer.name)} */"
+    return f"  {{{numbers}}}, /* {comment_text(layer.name)} */"
 
 
 def _address(view: View, plan: MemoryPlan) -> int:
     return plan.offset(view.buffer) + view.offset
 
 
-def _comment(name: str) -> str:
+def comment_text(name: str) -> str:
     """A layer's name, which comes from a file, made safe inside a C comment."""
     return "".join(c if c.isascii() and (c.isalnum() or c in "._-") else "_" for c in name)
 

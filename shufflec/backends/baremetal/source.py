@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from shufflec.backends.baremetal.layout import ALIGNMENT
-from shufflec.backends.codegen import _KERNEL_PARAMETERS, _comment
+from shufflec.backends.codegen import KERNEL_PARAMETERS, comment_text
 from shufflec.backends.objects import symbol
 from shufflec.backends.planner import MemoryPlan
 from shufflec.backends.program import Program, Step, View
@@ -17,7 +17,7 @@ SLACK = 16  # bytes behind the arena that vector loads may read
 _STEP = f"""
 /* One kernel call. in0, in1, out, scratch: byte offsets in the arena. */
 struct step {{
-  int32_t (*kernel)({_KERNEL_PARAMETERS});
+  int32_t (*kernel)({KERNEL_PARAMETERS});
   const int8_t *weights;
   const int16_t *requant;
   const int32_t *accumulators;
@@ -52,8 +52,8 @@ def header(program: Program, plan: MemoryPlan, interface: Interface) -> str:
     """The text of PREFIX_model.h."""
     _, channels, height, width = program.input_shape
     p, u = interface.prefix, interface.prefix.upper()
-    classes = program.output_shape[1]
-    return f"""/* {_comment(interface.model)}: int8 network, made by shufflec. No heap, no operating system, no library.
+    classes, name = program.output_shape[1], comment_text(interface.model)
+    return f"""/* {name}: int8 network, made by shufflec. No heap, no operating system, no library.
  *
  * Input: {height} x {width} x {channels} int8, rows of pixels of {channels} channels each; a real value x is
  * round(x / {u}_INPUT_SCALE) + {u}_INPUT_ZERO_POINT. Output: one int8 a class, real = value * {u}_OUTPUT_SCALE,
@@ -117,7 +117,7 @@ def model(program: Program, plan: MemoryPlan, interface: Interface) -> str:
         "",
         "/* The kernels, from objects. */",
     ]
-    lines += [f"int32_t {symbol(kernel)}({_KERNEL_PARAMETERS});" for kernel in program.kernels]
+    lines += [f"int32_t {symbol(kernel)}({KERNEL_PARAMETERS});" for kernel in program.kernels]
     lines += ["", "/* Constants of each call. */"]
     for number, step in enumerate(program.steps):
         lines += _constants(step, number)
@@ -197,7 +197,7 @@ def _tensors(program: Program, plan: MemoryPlan, interface: Interface) -> Iterat
         view = layer.output
         item = 4 if view.dtype == "int32" else 1
         numbers = (_address(view, plan), *view.shape, view.pitch, view.row, item)
-        yield f"  {{{', '.join(map(str, numbers))}}}, /* {_comment(layer.name)} */"
+        yield f"  {{{', '.join(map(str, numbers))}}}, /* {comment_text(layer.name)} */"
     yield "};"
     yield "#endif"
     yield ""
@@ -220,7 +220,7 @@ def _call(step: Step, number: int, plan: MemoryPlan) -> str:
     scratch = plan.offset(step.scratch) if step.scratch is not None else 0
     numbers = (inputs[0], inputs[1], _address(step.output, plan), scratch, step.kernel.tiles)
     values = ", ".join((symbol(step.kernel), *pointers, *map(str, numbers)))
-    return f"  {{{values}}}, /* {_comment(step.name)} */"
+    return f"  {{{values}}}, /* {comment_text(step.name)} */"
 
 
 def _address(view: View, plan: MemoryPlan) -> int:
