@@ -105,6 +105,7 @@ def test_tuning_with_a_kernel_that_hangs_its_board_gives_records_that_compile_ta
     monkeypatch.setitem(select.FAMILIES, "neon", families)
     monkeypatch.setattr("shufflec.tuning.exchange.user_records", lambda name: tmp_path / f"{name}.jsonl")
     monkeypatch.setattr("shufflec.kernels.records.user_records", lambda name: tmp_path / f"{name}.jsonl")
+    monkeypatch.setattr("shufflec.tuning.exchange.cache_dir", lambda *parts: tmp_path)
     monkeypatch.setattr("shufflec.tuning.run.cache_dir", lambda *parts: tmp_path)
     with started_boards(RASP4, 1, timeout_s=8) as boards:
         outcome = tune(graph(), RASP4, lambda: boards, layers="classifier", again=True, trials=3)
