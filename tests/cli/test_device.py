@@ -10,7 +10,7 @@ from shufflec.devices import health, process_state
 from shufflec.devices.health import Piece
 from shufflec.devices.process_state import RunningServer, process_start
 from shufflec.errors import ExitCode
-from shufflec.targets.target import target_names
+from shufflec.targets.target import load_target, target_names
 
 
 @pytest.fixture(autouse=True)
@@ -23,6 +23,7 @@ def cache(tmp_path, monkeypatch):
 def running():
     process = subprocess.Popen(["sleep", "600"], start_new_session=True)
     folder = process_state.new_folder("rasp4")
+    (folder / virtual_pi.BOARD).write_text(json.dumps(load_target("rasp4").to_dict()), encoding="utf-8")
     server = RunningServer("virtual-pi", "rasp4", "127.0.0.1", 9090, process.pid, 1, process_start(process.pid), folder)
     process_state.save(server)
     yield server
