@@ -6,7 +6,7 @@ import subprocess
 import pytest
 
 from shufflec.cli.main import run_command_line
-from shufflec.devices import health, process_state
+from shufflec.devices import health, process_state, virtual_pi
 from shufflec.devices.health import Piece
 from shufflec.devices.process_state import RunningServer, process_start
 from shufflec.errors import ExitCode
