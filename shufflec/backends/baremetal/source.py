@@ -14,16 +14,7 @@ from shufflec.backends.planner import MemoryPlan
 from shufflec.backends.program import Program, Step, View
 
 SLACK = 16  # bytes behind the arena that vector loads may read
-_STEP = f"""
-/* One kernel call. in0, in1, out, scratch: byte offsets in the arena. */
-struct step {{
-  int32_t (*kernel)({KERNEL_PARAMETERS});
-  const int8_t *weights;
-  const int16_t *requant;
-  const int32_t *accumulators;
-  int32_t in0, in1, out, scratch, tiles;
-}};
-"""
+_MOST_TINY, _MOST_SHORT = 0xFF, 0xFFFF  # of the C types that small numbers take, since flash is scarce
 _TYPES = {"weights": ("int8_t", np.int8), "requant": ("int16_t", np.int16), "accumulators": ("int32_t", np.int32)}
 
 
@@ -121,12 +112,13 @@ def model(program: Program, plan: MemoryPlan, interface: Interface) -> str:
     lines += ["", "/* Constants of each call. */"]
     for number, step in enumerate(program.steps):
         lines += _constants(step, number)
-    lines += [_STEP, "static const struct step steps[] = {"]
+    lines += [_step_type(program, plan), "static const struct step steps[] = {"]
     lines += [_call(step, number, plan) for number, step in enumerate(program.steps)]
     firsts = [0]
     for layer in program.layers:
         firsts.append(firsts[-1] + len(layer.steps))
-    lines += ["};", "", f"static const uint16_t first_steps[] = {{{', '.join(map(str, firsts))}}};"]
+    number = "uint8_t" if firsts[-1] <= _MOST_TINY else "uint16_t"
+    lines += ["};", "", f"static const {number} first_steps[] = {{{', '.join(map(str, firsts))}}};"]
     multipliers = ", ".join(map(str, interface.class_multipliers))
     scales = ", ".join(_float(scale) for scale in interface.logit_scales)
     lines.append(f"""
@@ -214,12 +206,32 @@ def _constants(step: Step, number: int) -> Iterator[str]:
             yield "};"
 
 
-def _call(step: Step, number: int, plan: MemoryPlan) -> str:
-    pointers = [f"{name}_{number}" if array.size else "0" for name, array in zip(_TYPES, step.constants, strict=True)]
+def _step_type(program: Program, plan: MemoryPlan) -> str:
+    """The C type of a call; its numbers take two bytes each where all of them fit."""
+    largest = max(max(_numbers(step, plan)) for step in program.steps)
+    number = "uint16_t" if largest <= _MOST_SHORT else "int32_t"
+    return f"""
+/* One kernel call. in0, in1, out, scratch: byte offsets in the arena. */
+struct step {{
+  int32_t (*kernel)({KERNEL_PARAMETERS});
+  const int8_t *weights;
+  const int16_t *requant;
+  const int32_t *accumulators;
+  {number} in0, in1, out, scratch, tiles;
+}};
+"""
+
+
+def _numbers(step: Step, plan: MemoryPlan) -> tuple[int, ...]:
+    """Offsets of the inputs, the output and the scratch, and the number of tiles."""
     inputs = [_address(view, plan) for view in step.inputs] + [0, 0]
     scratch = plan.offset(step.scratch) if step.scratch is not None else 0
-    numbers = (inputs[0], inputs[1], _address(step.output, plan), scratch, step.kernel.tiles)
-    values = ", ".join((symbol(step.kernel), *pointers, *map(str, numbers)))
+    return inputs[0], inputs[1], _address(step.output, plan), scratch, step.kernel.tiles
+
+
+def _call(step: Step, number: int, plan: MemoryPlan) -> str:
+    pointers = [f"{name}_{number}" if array.size else "0" for name, array in zip(_TYPES, step.constants, strict=True)]
+    values = ", ".join((symbol(step.kernel), *pointers, *map(str, _numbers(step, plan))))
     return f"  {{{values}}}, /* {comment_text(step.name)} */"
 
 

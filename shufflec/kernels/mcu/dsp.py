@@ -42,9 +42,9 @@ def greater_bytes(e: MEmitter, a: Value, b: Value) -> Value:
     return result
 
 
-def words_of(depth: int) -> int:
-    """Words of weights of one dot product: whole words of int8, then int16 pairs."""
-    return depth // 4 + TAIL_PAIRS[depth % 4]
+def words_of(depth: int, rows: int) -> int:
+    """Words of weights of `rows` dot products (1 or 2) that are computed together, see `pack_rows`."""
+    return rows * (depth // 4) + TAIL_PAIRS[depth % 4]
 
 
 def pairs_of(depth: int) -> int:
@@ -53,9 +53,13 @@ def pairs_of(depth: int) -> int:
 
 
 def pack_rows(weights: np.ndarray) -> np.ndarray:
-    """int8 (C, depth) as int8 (C, 4 * words_of(depth)): whole words, then the rest as little-endian int16 pairs."""
-    channels, depth = weights.shape
+    """int8 (rows, depth), of one or two rows, as 4 * words_of(depth, rows) bytes.
+
+    Whole words of the first row, then of the second; then a word for each pair of the rest: (first row, second row) of
+    its one channel, (first, second) of the other, so that `split` gives the pair of each row.
+    """
+    rows, depth = weights.shape
     whole = depth // 4 * 4
-    tail = np.zeros((channels, 2 * TAIL_PAIRS[depth % 4]), "<i2")
-    tail[:, : depth - whole] = weights[:, whole:]
-    return np.concatenate([weights[:, :whole].astype(np.int8), tail.view(np.int8).reshape(channels, -1)], axis=1)
+    tail = np.zeros((2, 2 * TAIL_PAIRS[depth % 4]), np.int8)
+    tail[:rows, : depth - whole] = weights[:, whole:]
+    return np.concatenate([weights[:, :whole].astype(np.int8).reshape(-1), tail.T.reshape(-1)])

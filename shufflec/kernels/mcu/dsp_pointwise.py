@@ -18,7 +18,7 @@ from shufflec.kernels.kernel import Kernel, Packed, Workload
 from shufflec.kernels.mcu import dsp
 from shufflec.kernels.mcu.emitter import MEmitter, MRule, const, residual_factor, table
 
-NAME = "dsp-pointwise-1"
+NAME = "dsp-pointwise-2"
 MAX_UNROLL = 6  # words of weights that are one straight line
 
 
@@ -49,8 +49,9 @@ def build(workload: Workload) -> Kernel:
             builder.pixels([e.bind(at + last * pitch) for at, pitch in zip(first, builder.pitches, strict=True)], 1)
 
     def pack(constants: dict[str, np.ndarray]) -> Packed:
-        weight = constants["weight"].reshape(p["out_channels"], -1)
-        return Packed(dsp.pack_rows(weight).reshape(-1), residual_factor(constants), table(constants).reshape(-1))
+        weight = constants["weight"].reshape(p["groups"], builder.per_group, builder.depth)
+        blocks = [dsp.pack_rows(rows[n : n + 2]) for rows in weight for n in range(0, builder.per_group, 2)]
+        return Packed(np.concatenate(blocks), residual_factor(constants), table(constants).reshape(-1))
 
     scratch = 2 * 4 * p["groups"] * dsp.pairs_of(builder.depth)
     return Kernel(workload, (), NAME, e.function(), height, scratch, pack)
@@ -82,15 +83,15 @@ class _Pointwise:
             source = [e.at(s, group * self.depth) for s in sources]
             widened = e.at(self.scratch, group * (count * pairs)) if self.groups > 1 else self.scratch
             self._widen(source, widened)
-            row = dsp.words_of(self.depth)
-            outer = group * (self.per_group * row)
+            twice = dsp.words_of(self.depth, 2)
+            outer = group * (self.per_group // 2 * twice + self.per_group % 2 * dsp.words_of(self.depth, 1))
             with e.loop(self.per_group // 2) as n:
-                weights = e.at(self.words, e.bind(outer + n * (2 * row)))
+                weights = e.at(self.words, e.bind(outer + n * twice))
                 channel = e.bind(group * self.per_group + 2 * n)
                 self._block(weights, widened, 2, count, channel, group, e.bind(2 * n), outputs, residuals)
             if self.per_group % 2:
                 n = self.per_group - 1
-                weights = e.at(self.words, e.bind(outer + n * row))
+                weights = e.at(self.words, e.bind(outer + n // 2 * twice))
                 channel = e.bind(group * self.per_group + n)
                 self._block(weights, widened, 1, count, channel, group, const(n), outputs, residuals)
 
@@ -116,13 +117,12 @@ class _Pointwise:
         outputs: list[Pointer], residuals: list[Pointer],
     ) -> None:  # fmt: skip
         """`outs` channels of `count` pixels. n: number of the first channel in its group."""
-        e, row = self.e, dsp.words_of(self.depth)
+        e, whole = self.e, self.depth // 4
         numbers = e.at(e.accumulators, 2 * channel)
-        whole = self.depth // 4
         if whole <= MAX_UNROLL:
             sums = self._start(numbers, outs, count)
             for k in range(whole):
-                sums = self._word(sums, weights, widened, k, k, outs, count, row)
+                sums = self._word(sums, weights, widened, k, k, outs, count, whole)
         else:
             held = e.local(outs * count, "int32")
             for i, value in enumerate(self._start(numbers, outs, count)):
@@ -132,13 +132,13 @@ class _Pointwise:
                 w, x = e.at(weights, outer * step), e.at(widened, outer * (step * 2 * count))
                 sums = [e.get(held, i, "int32") for i in range(outs * count)]
                 for k in range(step):
-                    sums = self._word(sums, w, x, k, k, outs, count, row)
+                    sums = self._word(sums, w, x, k, k, outs, count, whole)
                 for i, value in enumerate(sums):
                     e.put(held, i, value)
             sums = [e.get(held, i, "int32") for i in range(outs * count)]
         for tail in range(dsp.TAIL_PAIRS[self.depth % 4]):
             xs = [e.load(widened, 2 * count * whole + tail * count + i, "int32") for i in range(count)]
-            ws = [e.load(weights, o * row + whole + tail, "int32") for o in range(outs)]
+            ws = dsp.split(e, e.load(weights, outs * whole + tail, "int32"))
             sums = [dsp.dual(e, ws[o], xs[i], sums[o * count + i]) for o in range(outs) for i in range(count)]
         self._finish(sums, numbers, outs, count, channel, group, n, outputs, residuals)
 
