@@ -21,6 +21,11 @@ def profile_command(
         typer.Option(metavar="HOST:PORT", help="The device's RPC server. Default: a virtual board, started for this."),
     ] = None,
     key: Annotated[str, typer.Option(help="Key of the RPC server, if it has one.")] = "",
+    serial: Annotated[
+        str | None,
+        typer.Option(metavar="PORT", help="Serial port of a Cortex-M board with the exported project's firmware."),
+    ] = None,
+    baud: Annotated[int, typer.Option(help="Rate of the serial port.")] = 115200,
     threads: Annotated[
         int | None, typer.Option(min=1, help="Threads on the device. Default: 1, or as the server has it.")
     ] = None,
@@ -52,6 +57,8 @@ def profile_command(
         shufflec profile rasp4-bundle --detail --clock 1.5GHz
 
         shufflec profile rasp4-bundle --rpc 192.168.1.20:9090 --threads 4
+
+        shufflec profile stm32h743zi-nucleo-bundle --serial /dev/ttyACM0
     """
     if clock is not None and rpc is not None:
         raise OptionError("--clock", clock, "the board at --rpc has its own clock", "leave one of the two out")
@@ -63,6 +70,7 @@ def profile_command(
     import_tvm_without_torch()
     from shufflec.backends.bundle import latest_bundle, open_bundle
     from shufflec.cli.profile_firmware import firmware_profile
+    from shufflec.cli.profile_serial import serial_profile
     from shufflec.files import write_atomic
     from shufflec.profiling.inputs import seeded_inputs
     from shufflec.profiling.open_device import open_device
@@ -82,8 +90,13 @@ def profile_command(
     if opened.target.family == "baremetal":
         if rpc is not None:
             raise OptionError("--rpc", rpc, f"{opened.target.name} has no RPC server", "leave it out: QEMU runs it")
-        firmware_profile(opened, inputs, folder, json, detail)
+        if serial is not None:
+            serial_profile(opened, serial, baud, timeout, inputs, repeats, folder, json, detail)
+        else:
+            firmware_profile(opened, inputs, folder, json, detail)
         return
+    if serial is not None:
+        raise OptionError("--serial", serial, f"{opened.target.name} is no Cortex-M board", "give --rpc for this one")
     say = lambda words: notes.print(words, markup=False)  # noqa: E731
     with open_device(opened.target, rpc, key, threads, timeout, say) as session, progress_bar() as bar:
         task = bar.add_task("connecting", total=None, note="")

@@ -171,6 +171,8 @@ def _device(target: Target, profile: Profile) -> str:
         return f"virtual {target.title}"
     if target.family == "host" and profile.address.startswith(_LOOPBACK):
         return "this machine, through TVM's RPC server"  # its port is another one every time
+    if target.family == "baremetal":
+        return f"board at {profile.address}"
     return f"RPC server at {profile.address}"
 
 
@@ -193,6 +195,11 @@ def _method(target: Target, profile: Profile) -> str:
         return (
             f"instructions counted in an emulated {target.core}{threads}; no time, no roofline and no floor, as there "
             f"is no time model of {target.name}; the call itself is taken off"
+        )
+    if target.family == "baremetal":
+        return (
+            f"the core's cycle counter at its clock, median of {profile.repeats} inferences, and as many layer by "
+            "layer; interrupts are in it; a real board does not say what its core waited for"
         )
     return (
         f"the device's clock, median of {profile.repeats} rounds, each the mean over at least {MIN_MS} ms of runs of "

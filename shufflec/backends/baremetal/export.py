@@ -11,6 +11,7 @@ from pathlib import Path
 
 from shufflec.backends.baremetal.firmware import CompiledFirmware
 from shufflec.backends.baremetal.link import NATIVE, compiler_arguments, linker_script
+from shufflec.backends.baremetal.serial import serial_sources
 from shufflec.errors import InputFileError, OptionError
 from shufflec.files import atomic_directory, write_atomic
 from shufflec.targets.target import Target
@@ -72,6 +73,7 @@ def _cmake(compiled: CompiledFirmware) -> dict[str, bytes | str]:
     files = _model(compiled, "model/") | {"model/libshufflec_kernels.a": compiled.firmware.library}
     for name in ("start.c", "start.h"):
         files[f"example/{name}"] = (NATIVE / name).read_text()
+    files |= {f"serial/{name}": text for name, text in serial_sources(compiled.firmware, target).items()}
     files |= {
         "example/main.c": EXAMPLE,
         "example/link.ld": linker_script(machine),
@@ -88,6 +90,12 @@ def _cmake(compiled: CompiledFirmware) -> dict[str, bytes | str]:
 `zig.cmake` takes `python -m ziglang` in the place of GCC (`-DPYTHON=...` says which Python). In a project of yours,
 `add_subdirectory` this folder and link to `shufflec_model`; `example/start.c` and `example/link.ld` are only for the
 emulated board.
+
+## Profile on your board
+
+`shufflec profile BUNDLE --serial /dev/ttyACM0` talks to the firmware of `serial/`, for QEMU's board `build/serial.elf`.
+On a board of yours, link to `shufflec_serial`, call `shufflec_serial_serve()` from `main`, and supply
+`shufflec_serial_read` and `shufflec_serial_write`, one byte each, over your UART; `serial/SERIAL.md` says more.
 """,
         ),
     }
@@ -215,7 +223,20 @@ target_include_directories(shufflec_model PUBLIC model)
 target_compile_options(shufflec_model PRIVATE -ffunction-sections -fdata-sections)
 target_link_libraries(shufflec_model PUBLIC shufflec_kernels)
 
+# The model with its single layers, behind a serial line: for `shufflec profile --serial`.
+add_library(shufflec_serial STATIC EXCLUDE_FROM_ALL
+  serial/serial.c serial/cycles.c serial/uart_qemu.c model/shufflec_model.c)
+target_include_directories(shufflec_serial PUBLIC serial model)
+target_compile_definitions(shufflec_serial PRIVATE SHUFFLEC_TEST)
+target_compile_options(shufflec_serial PRIVATE -ffreestanding -ffunction-sections -fdata-sections)
+target_link_libraries(shufflec_serial PUBLIC shufflec_kernels)
+
 if(CMAKE_SOURCE_DIR STREQUAL CMAKE_CURRENT_SOURCE_DIR)
+  add_executable(serial.elf serial/serial_main.c example/start.c)
+  target_compile_options(serial.elf PRIVATE -ffreestanding -fno-builtin)
+  target_link_libraries(serial.elf PRIVATE shufflec_serial)
+  target_link_options(serial.elf PRIVATE
+    -Wl,--gc-sections -Wl,-e,reset -T ${CMAKE_CURRENT_LIST_DIR}/example/link.ld)
   add_executable(example.elf example/main.c example/start.c)
   target_compile_options(example.elf PRIVATE -ffreestanding -fno-builtin)
   target_link_libraries(example.elf PRIVATE shufflec_model)

@@ -1,0 +1,96 @@
+"""`shufflec profile --serial`: firmware on a board of the user's, checked and measured over a serial line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from shufflec.cli.console import emit_json, progress_bar, stderr_console, stdout_console
+
+if TYPE_CHECKING:
+    from shufflec.backends.bundle import Bundle
+    from shufflec.profiling.firmware_serial import SerialProfile
+
+
+def serial_profile(
+    bundle: Bundle,
+    port: str,
+    baud: int,
+    timeout_s: float,
+    inputs: int,
+    repeats: int,
+    folder: Path,
+    json: bool,
+    detail: bool,
+) -> None:
+    """Profiles a Cortex-M bundle on the board at a port and writes its reports to a folder."""
+    from shufflec.devices.serial_port import SerialPort
+    from shufflec.files import write_atomic
+    from shufflec.profiling.firmware_serial import profile_serial
+    from shufflec.profiling.inputs import seeded_inputs
+    from shufflec.reports.build import bundle_report, report_files
+    from shufflec.reports.terminal import print_report
+
+    notes = stderr_console()
+    with SerialPort(port, baud) as line, progress_bar() as bar:
+        task = bar.add_task("greeting the board", total=None, note="")
+        found = profile_serial(
+            bundle,
+            line,
+            seeded_inputs(bundle.preprocessing, inputs),
+            repeats,
+            timeout_s,
+            lambda phase, done, total: bar.update(task, description=phase, completed=done, total=total),
+            lambda words: notes.print(words, markup=False),
+        )
+    report = bundle_report(bundle, found.profile)
+    written = [write_atomic(folder / name, text) for name, text in report_files(bundle, found.profile).items()]
+    if json:
+        emit_json(
+            {
+                "bundle": str(bundle.path),
+                "files": [str(file) for file in written],
+                "firmware": _facts(bundle, found, port),
+                "report": report.to_dict(),
+            }
+        )
+        return
+    console = stdout_console()
+    print_report(console, report, detail)
+    for line in _lines(bundle, found, port):
+        console.print(line, markup=False)
+    console.print(f"\nWrote {' and '.join(map(str, written))}", markup=False)
+
+
+def _facts(bundle: Bundle, found: SerialProfile, port: str) -> dict[str, object]:
+    """What the report's schema has no place for. Bytes; cycles are measured, None where the core counts none."""
+    arena = bundle.manifest.contents.memory.arena_bytes
+    return {
+        "port": port,
+        "board": found.board,
+        "inputs_equal": found.inputs,
+        "measured_cycles": found.cycles,
+        "layer_cycles": list(found.layer_cycles) if found.layer_cycles is not None else None,
+        "clock_hz": found.clock_hz,
+        "stack_bytes": found.stack_bytes,
+        "arena_bytes": arena,
+        "ram_bytes": arena + found.stack_bytes,
+    }
+
+
+def _lines(bundle: Bundle, found: SerialProfile, port: str) -> list[str]:
+    facts = _facts(bundle, found, port)
+    lines = [
+        f"board     {found.board} at {port}: {found.inputs} inputs equal the reference, bit for bit",
+        f"RAM       arena {facts['arena_bytes']:,} + stack {found.stack_bytes:,} (deepest seen on the board) = "
+        f"{facts['ram_bytes']:,} bytes of {bundle.target.ram_bytes:,}",
+    ]
+    if found.cycles is None:
+        lines.append("cycles    not measured, the board counts none: the instructions are those of the emulated board")
+    else:
+        milliseconds = 1e3 * found.cycles / found.clock_hz
+        lines.append(
+            f"cycles    {found.cycles:,} measured, {milliseconds:.3g} ms at {found.clock_hz / 1e6:g} MHz, "
+            "by the core's counter"
+        )
+    return lines
