@@ -12,7 +12,7 @@ from shufflec.kernels.kernel import Kernel, Packed, Workload
 from shufflec.kernels.mcu.emitter import MEmitter, MRule, const
 from shufflec.kernels.mcu.windows import span
 
-NAME = "dsp-avg-pool-1"
+NAME = "dsp-avg-pool-2"
 MAX_TAPS = 128  # of int16 sums
 
 
@@ -31,11 +31,12 @@ def build(workload: Workload) -> Kernel:
     rule = MRule(0, 0, 0, p["clamp_min"], p["clamp_max"], dsp=True)
     offset = (p["out_zero_point"] << shift) + (1 << (shift - 1))
     e = MEmitter()
-    multiplier = e.half(e.requant, 0)
+    # The width is read, or LLVM would unroll a loop over few pixels and fill the flash.
+    multiplier, width = e.half(e.requant, 0), e.half(e.requant, 1)
     with e.tiles() as y:
         rows = span(e, y, p, 0, "in_height")
         target_row = e.bind(e.out + y * (p["out_row"] * p["out_pitch"]))
-        with e.loop(p["width"]) as x:
+        with e.loop(width) as x:
             columns = span(e, x, p, 1, "in_width")
             corner = e.bind(e.in0 + (rows[0] * p["in_row"] + columns[0]) * pitch)
             count = e.bind(rows[1] * columns[1])
@@ -60,6 +61,6 @@ def build(workload: Workload) -> Kernel:
                     e.store(target, c, tirx.Cast("int8", result), "int8")
 
     def pack(constants: dict[str, np.ndarray]) -> Packed:
-        return Packed(requant=constants["multiplier"].reshape(-1)[:1].astype(np.int16))
+        return Packed(requant=np.array([constants["multiplier"].reshape(-1)[0], p["width"]], np.int16))
 
     return Kernel(workload, (), NAME, e.function(), p["height"], 0, pack)
