@@ -1,8 +1,9 @@
 # make demo   installs what is missing, then compiles, runs and profiles the bundled groups-8 model on a virtual Pi
 # make test   installs what is missing, then runs all tests and prints the coverage
 # make fuzz   tests kernels on thirty times as many random shapes, tilings and values as make test
+# make test-mcu  every image of the digits test set on three emulated Cortex-M cores, against the reference
 # make bench  one inference beside other engines: instructions, time (slow; writes reports/ and the README's table)
-# make bench-mcu  instructions, flash and RAM of Cortex-M firmware beside CMSIS-NN (slow; writes reports/)
+# make bench-mcu  instructions, flash and RAM of Cortex-M firmware beside CMSIS-NN (slow; writes reports/ and the README's table)
 # make bench-shapes  the same of shufflec alone, for all groups, scales and a larger input (slow; writes reports/)
 # make tune-shipped  tunes the published networks for each board, into schedules/ (slow)
 
@@ -15,7 +16,7 @@ APT_PACKAGES := qemu-user libc6-arm64-cross libstdc++6-arm64-cross qemu-system-a
 DEMO_DIR := out/demo
 
 .DEFAULT_GOAL := help
-.PHONY: help install system demo test test-unit lint fuzz bench bench-shapes shuffle-bench golden golden-check tune-shipped checkpoints clean bench-mcu
+.PHONY: help install system demo test test-unit lint fuzz bench bench-shapes shuffle-bench golden golden-check tune-shipped checkpoints clean bench-mcu test-mcu
 
 help:
 	@grep -E '^# make' Makefile | sed 's/^# //'
@@ -62,6 +63,10 @@ test: install
 test-unit: install
 	@$(BIN)/python -m pytest -q tests/unit
 
+test-mcu: install
+	@SHUFFLEC_MCU_IMAGES=359 SHUFFLEC_MCU_CORES="cortex-m3 cortex-m4 cortex-m55" \
+	    $(BIN)/python -m pytest -q tests/board/test_cortex_m_guards.py -k images
+
 lint: install
 	@$(BIN)/python -m ruff check shufflec tests
 
@@ -75,7 +80,7 @@ bench-shapes: install
 	@$(BIN)/python -m shufflec.cli.main bench shapes
 
 bench-mcu: install
-	@$(BIN)/python -m shufflec.bench.cortex_m reports
+	@$(BIN)/python -m shufflec.bench.cortex_m reports README.md
 
 shuffle-bench: install
 	@$(BIN)/python -m shufflec.cli.main bench shuffle
