@@ -1,6 +1,7 @@
 """Firmware of ShuffleNetV1 on QEMU's Cortex-M boards: instructions, flash and RAM beside CMSIS-NN's.
 
-`python -m shufflec.bench.cortex_m FOLDER` (make bench-mcu) writes cortex-m.json and cortex-m.md there.
+`python -m shufflec.bench.cortex_m FOLDER [README]` (make bench-mcu) writes cortex-m.json, .md and .html there, and the
+table between its markers in the README.
 """
 
 from __future__ import annotations
@@ -10,10 +11,15 @@ import sys
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from shufflec.errors import WrongResultError
-from shufflec.files import write_atomic
+from shufflec.bench import cortex_m_render
+from shufflec.bench.cortex_m_rows import Row
+from shufflec.bench.readme_table import read_readme, replace_table, write_table
+from shufflec.errors import InputFileError, WrongResultError
+from shufflec.files import read_limited, write_atomic
+from shufflec.validate import ValidationError, build
 
 CLASSES, STEM = 10, 24
+_LIMIT = 1 << 20
 FLASH_BYTES = 4 << 20  # so that no network is refused; QEMU's boards have as much
 
 
@@ -35,36 +41,6 @@ NETS = (
     Net(3, 1.0, 64), Net(8, 1.0, 64), Net(3, 0.75, 64),
 )  # fmt: skip
 CORES = ("cortex-m4", "cortex-m7", "cortex-m33", "cortex-m55")
-
-#: CMSIS-NN of 2026-07, by hand, gcc 12 -O3 (clang on the M55): (instructions, flash bytes, arena and scratch bytes).
-#: Counted on the same boards by the same rule; the networks have g=3, 10 classes and a stem of 24 channels.
-CMSIS_NN: dict[tuple[str, str], tuple[int, int | None, int | None]] = {
-    ("0.25x 64x64 g=3", "cortex-m4"): (8_820_000, 127_840, 37_824),
-    ("0.25x 64x64 g=3", "cortex-m7"): (8_790_000, None, None),
-    ("0.25x 64x64 g=3", "cortex-m55"): (2_260_000, 125_056, 41_328),
-    ("0.5x 64x64 g=3", "cortex-m4"): (16_090_000, 333_148, 38_784),
-    ("0.5x 64x64 g=3", "cortex-m55"): (3_730_000, None, None),
-    ("0.25x 96x96 g=3", "cortex-m4"): (19_580_000, 127_840, 83_904),
-    ("0.25x 96x96 g=3", "cortex-m55"): (5_080_000, None, None),
-    ("0.5x 96x96 g=3", "cortex-m4"): (35_300_000, 333_148, 84_864),
-    ("0.5x 96x96 g=3", "cortex-m55"): (8_430_000, None, None),
-}
-
-
-@dataclass(frozen=True)
-class Row:
-    """One network on one core. Bytes; ram_bytes is the arena with the input, and the stack's computed worst case."""
-
-    net: str
-    core: str
-    macs: int
-    instructions: int
-    vector_instructions: int
-    flash_bytes: int
-    ram_bytes: int
-    arena_bytes: int
-    stack_bytes: int
-    equal: bool
 
 
 def measure(net: Net, cores: tuple[str, ...] = CORES) -> list[Row]:
@@ -110,45 +86,41 @@ def measure(net: Net, cores: tuple[str, ...] = CORES) -> list[Row]:
     return rows
 
 
-def markdown(rows: list[Row]) -> str:
-    """The table, CMSIS-NN's figures beside ours where they are known."""
-    lines = [
-        "# ShuffleNetV1 on Cortex-M",
-        "",
-        "Instructions of one inference, counted on QEMU's boards; weights are random (the work does not depend on",
-        "them) and every output equals the NumPy reference bit for bit. Flash is code and constants; RAM is the",
-        "arena, with the input in it, and the stack's worst case. CMSIS-NN (2026-07, called by hand without an",
-        "interpreter) ran the same layers; its RAM is arena and scratch. An MVE instruction takes about two",
-        "cycles.",
-        "",
-        "| net | MACs | core | instructions | of them MVE | CMSIS-NN | ratio | flash B | CMSIS-NN | RAM B | CMSIS-NN |",
-        "| --- | ---: | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
-    ]
-    for row in rows:
-        peer, flash, ram = CMSIS_NN.get((row.net, row.core), (None, None, None))
-        cells = (
-            row.net, f"{row.macs / 1e6:.2f} M", row.core, f"{row.instructions / 1e6:.2f} M",
-            f"{row.vector_instructions / 1e6:.2f} M" if row.vector_instructions else "",
-            f"{peer / 1e6:.2f} M" if peer else "", f"{row.instructions / peer:.2f}" if peer else "",
-            f"{row.flash_bytes:,}", f"{flash:,}" if flash else "", f"{row.ram_bytes:,}", f"{ram:,}" if ram else "",
-        )  # fmt: skip
-        lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join(lines) + "\n"
+def read_rows(path: Path) -> list[Row]:
+    """The rows of a cortex-m.json. Raises InputFileError for another file."""
+    try:
+        values = json.loads(read_limited(path, _LIMIT, "figures of bench-mcu"))
+        if not isinstance(values, list):
+            raise ValidationError("a list of rows was expected")
+        return [build(Row, value) for value in values]
+    except ValueError as error:
+        raise InputFileError(
+            path, f"holds no figures of bench-mcu: {error}", "make them with: make bench-mcu"
+        ) from error
 
 
-def main(folder: str) -> None:
-    """Measures every network on every core and writes the reports."""
+def write_reports(rows: list[Row], folder: Path, readme: Path | None = None) -> None:
+    """Writes cortex-m.json, .md and .html, and the table between its markers in a README."""
+    write_atomic(folder / "cortex-m.json", json.dumps([asdict(row) for row in rows], indent=1) + "\n")
+    if not all(row.equal for row in rows):
+        raise WrongResultError("a firmware's logits differ from the integer reference; see cortex-m.json")
+    write_atomic(folder / "cortex-m.md", cortex_m_render.markdown(rows))
+    write_atomic(folder / "cortex-m.html", cortex_m_render.html(rows))
+    if readme is not None:
+        write_table(readme, cortex_m_render.readme_block(rows), cortex_m_render.START, cortex_m_render.END)
+
+
+def main(folder: Path, readme: Path | None) -> None:
+    """Measures every network on every core, writes the reports and prints the table."""
+    if readme is not None:
+        replace_table(read_readme(readme), "", readme, cortex_m_render.START, cortex_m_render.END)
     rows: list[Row] = []
     for net in NETS:
         print(f"{net.name} ...", file=sys.stderr, flush=True)
         rows += measure(net)
-    write_atomic(Path(folder) / "cortex-m.json", json.dumps([asdict(row) for row in rows], indent=1) + "\n")
-    if not all(row.equal for row in rows):
-        raise WrongResultError("a firmware's logits differ from the integer reference; see cortex-m.json")
-    text = markdown(rows)
-    write_atomic(Path(folder) / "cortex-m.md", text)
-    print(text)
+    write_reports(rows, folder, readme)
+    print(cortex_m_render.markdown(rows))
 
 
 if __name__ == "__main__":
-    main(sys.argv[1] if len(sys.argv) > 1 else "reports")
+    main(Path(sys.argv[1]), Path(sys.argv[2]) if len(sys.argv) > 2 else None)

@@ -46,21 +46,22 @@ def _cell(row: Row | None, bold: bool) -> str:
     return f"{figures}, {row.correlation:.3f}"
 
 
-def replace_table(text: str, block: str, path: str | Path) -> str:
+def replace_table(text: str, block: str, path: str | Path, start: str = START, end: str = END) -> str:
     """`text` with the block between its markers replaced. Raises InputFileError when they are not there once each."""
-    if text.count(START) != 1 or text.count(END) != 1 or text.index(START) > text.index(END):
+    if text.count(start) != 1 or text.count(end) != 1 or text.index(start) > text.index(end):
         raise InputFileError(
-            path, "has no place for the bench's table", f"put a line '{START}' and a line '{END}' there"
+            path, "has no place for the bench's table", f"put a line '{start}' and a line '{end}' there"
         )
-    return text[: text.index(START)] + block + text[text.index(END) + len(END) :]
+    return text[: text.index(start)] + block + text[text.index(end) + len(end) :]
 
 
 def check_readme(path: Path) -> None:
     """Raises InputFileError for a README that could not be updated, before anything takes time."""
-    replace_table(_read(path), "", path)
+    replace_table(read_readme(path), "", path)
 
 
-def _read(path: Path) -> str:
+def read_readme(path: Path) -> str:
+    """The text of a README. Raises InputFileError for a missing or too large one."""
     return read_limited(path, _LIMIT, "a text file with a place for the table").decode(
         "utf-8", errors="surrogateescape"
     )
@@ -68,8 +69,13 @@ def _read(path: Path) -> str:
 
 def update_readme(path: Path, report: BenchReport) -> bool:
     """Writes the table into a README; whether it changed. Raises InputFileError as `replace_table` does."""
-    text = _read(path)
-    changed = replace_table(text, readme_table(report), path)
+    return write_table(path, readme_table(report))
+
+
+def write_table(path: Path, block: str, start: str = START, end: str = END) -> bool:
+    """Puts a block between its markers in a README; whether it changed. Raises InputFileError as `replace_table`."""
+    text = read_readme(path)
+    changed = replace_table(text, block, path, start, end)
     if changed != text:
         write_atomic(path, changed.encode("utf-8", errors="surrogateescape"))
     return changed != text
