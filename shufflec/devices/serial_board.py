@@ -145,6 +145,8 @@ class SerialBoard:
             again = min(time.monotonic() + wait_s, end)
             while (left := again - time.monotonic()) > 0:
                 received = self._line.read(left)
+                if not received:
+                    break  # the time is over
                 heard += len(received)
                 for frame in self._decoder.feed(received):
                     if frame.sequence == self._sequence and frame.type == REFUSED:

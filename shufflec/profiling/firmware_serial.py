@@ -1,4 +1,4 @@
-"""A bundle's firmware on a board behind a serial line: answers, checks, and measured cycles where the core counts them."""
+"""A bundle's firmware on a board behind a serial line: answers, checks, and measured cycles where it counts them."""
 
 from __future__ import annotations
 

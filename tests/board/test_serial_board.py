@@ -14,13 +14,14 @@ from shufflec.cli.main import run_command_line
 from shufflec.devices.serial_port import SerialPort
 from shufflec.errors import DeviceError, ExitCode
 from shufflec.ir.reference import execute
-from shufflec.profiling.firmware_serial import SerialNetwork, profile_serial
+from shufflec.profiling.firmware_serial import SerialNetwork, bundle_digest, profile_serial
 from shufflec.profiling.inputs import seeded_inputs
 from shufflec.reports.build import report_files
 from shufflec.targets.target import load_target
 
 pytestmark = pytest.mark.board
 TIMEOUT_S = 60
+BAUD = 4_000_000  # nothing on a pseudo-terminal, but what the host waits before it sends again
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +46,7 @@ def counting(compiled, tmp_path_factory):
 def test_a_board_is_measured_over_a_line_that_loses_doubles_and_changes_bytes(bundle, counting):
     up, down = Faults(700, seed=1), Faults(100, seed=2)
     inputs = seeded_inputs(bundle.preprocessing, 2)
-    with board_at_port(bundle.target, counting, up, down) as path, SerialPort(path) as line:
+    with board_at_port(bundle.target, counting, up, down) as path, SerialPort(path, BAUD) as line:
         found = profile_serial(bundle, line, inputs, 1, TIMEOUT_S, resend_s=0.02)
     assert min(up.done.values()) > 0 and min(down.done.values()) > 0
     assert (found.board, found.inputs, found.clock_hz) == ("cortex-m4", 2, 8_000_000)
@@ -61,7 +62,7 @@ def test_every_layer_comes_back_equal_to_the_reference(bundle, counting):
     x, graph = seeded_inputs(bundle.preprocessing, 1)[0], bundle.graph()
     expected = execute(graph, x)
     clean, bad = Faults(0), Faults(5000)
-    with board_at_port(bundle.target, counting, clean, bad) as path, SerialPort(path) as line:
+    with board_at_port(bundle.target, counting, clean, bad) as path, SerialPort(path, BAUD) as line:
         network = SerialNetwork(bundle, line, TIMEOUT_S, resend_s=0.02)
         for layer, value in zip(bundle.layers, network.layer_outputs(x), strict=True):
             assert np.array_equal(value.reshape(expected[layer.tensor].shape), expected[layer.tensor]), layer.name
@@ -97,12 +98,13 @@ def test_the_command_labels_cycles_as_measured(bundle, counting, tmp_path, capsy
 def test_another_models_firmware_is_one_clear_error(bundle, counting, tmp_path):
     changed = tmp_path / "serial.elf"
     data = counting.read_bytes()
-    from shufflec.profiling.firmware_serial import bundle_digest
-
     digest = bundle_digest(bundle)
     assert data.count(digest) == 1
     changed.write_bytes(data.replace(digest, digest[::-1]))
     clean = Faults(0)
-    with board_at_port(bundle.target, changed, clean, clean) as path, SerialPort(path) as line:
-        with pytest.raises(DeviceError, match="another model's firmware.*--export"):
-            SerialNetwork(bundle, line, TIMEOUT_S)
+    with (
+        board_at_port(bundle.target, changed, clean, clean) as path,
+        SerialPort(path) as line,
+        pytest.raises(DeviceError, match=r"another model's firmware.*--export"),
+    ):
+        SerialNetwork(bundle, line, TIMEOUT_S)
