@@ -12,7 +12,7 @@ from operators import Operator
 from shufflec.backends import workloads
 from shufflec.ir import reference
 from shufflec.ir.graph import Graph, Op, TensorSpec
-from shufflec.kernels.kernel import ARENA_SLACK, Kernel, Packed, Workload
+from shufflec.kernels.kernel import ARENA_SLACK, Kernel, Workload
 from shufflec.kernels.portable import families as portable
 from shufflec.kernels.select import FAMILIES, is_hand_shaped
 
@@ -147,7 +147,7 @@ class Arena:
     def call(self, ranges: tuple[tuple[int, int], ...], at_front: bool) -> Call:
         """The kernel's arguments with this arena."""
         case, offset = self.case, self.offsets.get
-        packed = self.kernel.pack(case.constants) if case.constants else Packed()
+        packed = self.kernel.pack(case.constants)
         weights = np.concatenate([packed.weights.reshape(-1).view(np.int8), np.full(ARENA_SLACK, 77, np.int8)])
         if case.floats is not None:
             weights = case.floats.reshape(-1).view(np.int8)  # a user's memory: nothing lies behind it
