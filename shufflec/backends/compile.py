@@ -214,10 +214,10 @@ def _schedules(program: Program, selection: Selection) -> Schedules:
     return Schedules(tunable, sum(files.values()), dict(sorted(files.items())))
 
 
-def memory_entry(memory: MemoryPlan) -> Memory:
+def memory_entry(memory: MemoryPlan, stack_bytes: int | None = None) -> Memory:
     """The arena as the manifest has it."""
     buffers = tuple(
         BufferEntry(p.buffer.name, p.offset, p.buffer.nbytes, p.buffer.first, p.buffer.last)
         for p in sorted(memory.placements.values(), key=lambda p: (p.buffer.first, p.offset, p.buffer.name))
     )
-    return Memory(memory.peak_bytes, memory.lower_bound_bytes, buffers)
+    return Memory(memory.peak_bytes, memory.lower_bound_bytes, stack_bytes, buffers)

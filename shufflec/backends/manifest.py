@@ -18,7 +18,7 @@ from shufflec.models.families import AnyArchitecture, architecture_from_dict
 from shufflec.targets.target import Target
 from shufflec.validate import ValidationError, build
 
-SCHEMA = 3
+SCHEMA = 4
 FILE_NAME = "manifest.json"
 _MAX_BYTES = 16 << 20
 _MAX_VALUES = 1 << 28  # of one tensor
@@ -87,10 +87,14 @@ class BufferEntry:
 
 @dataclass(frozen=True)
 class Memory:
-    """arena_bytes: what activations take; lower_bound_bytes: the most that is alive at one moment."""
+    """arena_bytes: what activations take; lower_bound_bytes: the most that is alive at one moment.
+
+    stack_bytes: worst case of one inference, computed from a firmware's code; None for targets with an OS.
+    """
 
     arena_bytes: int
     lower_bound_bytes: int
+    stack_bytes: int | None
     buffers: tuple[BufferEntry, ...]
 
 

@@ -17,7 +17,7 @@ def firmware_profile(bundle: Bundle, inputs: int, folder: Path, json: bool, deta
     from shufflec.files import write_atomic
     from shufflec.profiling.firmware import profile_firmware
     from shufflec.profiling.inputs import seeded_inputs
-    from shufflec.reports.build import bundle_report, report_files
+    from shufflec.reports.build import bundle_report, files_of
     from shufflec.reports.terminal import print_report
 
     notes = stderr_console()
@@ -29,8 +29,8 @@ def firmware_profile(bundle: Bundle, inputs: int, folder: Path, json: bool, deta
             lambda phase, done, total: bar.update(task, description=phase, completed=done, total=total),
             lambda words: notes.print(words, markup=False),
         )
-    report = bundle_report(bundle, found.profile)
-    written = [write_atomic(folder / name, text) for name, text in report_files(bundle, found.profile).items()]
+    report = bundle_report(bundle, found.profile, found.stack_bytes)
+    written = [write_atomic(folder / name, text) for name, text in files_of(report).items()]
     if json:
         emit_json(
             {
@@ -50,22 +50,24 @@ def firmware_profile(bundle: Bundle, inputs: int, folder: Path, json: bool, deta
 
 def _facts(bundle: Bundle, found: FirmwareProfile) -> dict[str, object]:
     """What the report's schema has no place for. Bytes; cycles are an estimate from instruction classes."""
-    instructions = found.profile.whole.instructions or {}
+    instructions, memory = found.profile.whole.instructions or {}, bundle.manifest.contents.memory
     return {
         "machine": bundle.target.machine,
         "vector_instructions": instructions.get("vector", 0),
         "estimated_cycles": round(found.cycles) if found.cycles is not None else None,
-        "stack_bytes": found.stack_bytes,
-        "arena_bytes": bundle.manifest.contents.memory.arena_bytes,
-        "ram_bytes": bundle.manifest.contents.memory.arena_bytes + found.stack_bytes,
+        "stack_bytes": memory.stack_bytes,
+        "deepest_stack_bytes": found.stack_bytes,
+        "arena_bytes": memory.arena_bytes,
+        "ram_bytes": memory.arena_bytes + (memory.stack_bytes or 0),
     }
 
 
 def _lines(bundle: Bundle, found: FirmwareProfile) -> list[str]:
     facts = _facts(bundle, found)
     lines = [
-        f"RAM       arena {facts['arena_bytes']:,} + stack {facts['stack_bytes']:,} (deepest seen) = "
-        f"{facts['ram_bytes']:,} bytes of {bundle.target.ram_bytes:,}"
+        f"RAM       arena {facts['arena_bytes']:,} + stack {facts['stack_bytes']:,} (worst case) = "
+        f"{facts['ram_bytes']:,} bytes of {bundle.target.ram_bytes:,}; the deepest stack seen, with the test "
+        f"program's own, was {facts['deepest_stack_bytes']:,}"
     ]
     if facts["vector_instructions"]:
         lines.append(f"vector    {facts['vector_instructions']:,} of the instructions are MVE: about two cycles each")

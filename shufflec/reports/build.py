@@ -20,8 +20,11 @@ from shufflec.reports.schema import (
 )
 
 
-def bundle_report(bundle: Bundle, profile: Profile | None = None) -> Report:
-    """The report of a bundle; without a profile, cost and verification are null."""
+def bundle_report(bundle: Bundle, profile: Profile | None = None, deepest_stack_bytes: int | None = None) -> Report:
+    """The report of a bundle; without a profile, cost and verification are null.
+
+    deepest_stack_bytes: of firmware, seen while profiling.
+    """
     contents, architecture = bundle.manifest.contents, bundle.architecture
     limits = None if profile is None else roofline(bundle, profile)
     return Report(
@@ -47,6 +50,8 @@ def bundle_report(bundle: Bundle, profile: Profile | None = None) -> Report:
         weight_bytes=contents.weight_bytes,
         peak_activation_bytes=contents.memory.arena_bytes,
         lower_bound_bytes=contents.memory.lower_bound_bytes,
+        stack_bytes=contents.memory.stack_bytes,
+        deepest_stack_bytes=deepest_stack_bytes,
         cost=None if profile is None else report_cost(bundle, profile),
         roofline=None if profile is None or limits is None else report_roofline(limits, profile),
         layers=report_layers(bundle, profile, limits),
@@ -61,7 +66,11 @@ def bundle_report(bundle: Bundle, profile: Profile | None = None) -> Report:
 
 def report_files(bundle: Bundle, profile: Profile | None = None) -> dict[str, str]:
     """Texts of report.json and report.html, by file name. Equal bundles and profiles give equal texts."""
-    report = bundle_report(bundle, profile)
+    return files_of(bundle_report(bundle, profile))
+
+
+def files_of(report: Report) -> dict[str, str]:
+    """The same of a report."""
     return {REPORT_JSON: report.to_json(), REPORT_HTML: html.render(report)}
 
 

@@ -96,6 +96,7 @@ def _figures(report: Report) -> Markup:
             "Activations", wording.kibibytes(report.peak_activation_bytes), "peak",
             f"lower bound {wording.kibibytes(report.lower_bound_bytes)}",
         ),
+        *_stack(report),
         _figure(
             "Program", wording.kibibytes(report.code_bytes + report.weight_bytes),
             f"code {wording.kibibytes(report.code_bytes)}", f"weights {wording.kibibytes(report.weight_bytes)}",
@@ -110,6 +111,14 @@ def _figures(report: Report) -> Markup:
             )
         )  # fmt: skip
     return element("div", *cards, class_="figures")
+
+
+def _stack(report: Report) -> list[Markup]:
+    if report.stack_bytes is None:
+        return []
+    seen = report.deepest_stack_bytes
+    notes = ["worst case, by the code", "" if seen is None else f"deepest seen {seen:,} B, with the test program's"]
+    return [_figure("Stack", f"{report.stack_bytes:,} B", *notes)]
 
 
 def _time(cost: Cost) -> Markup:

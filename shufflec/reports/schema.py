@@ -8,7 +8,7 @@ nothing else.
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -16,7 +16,7 @@ from shufflec.errors import InputFileError
 from shufflec.files import read_limited
 from shufflec.validate import SIGNED, ValidationError, build
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 MAX_REPORT_BYTES = 32 << 20
 
 CostKind = Literal["measured", "estimated", "counted"]
@@ -236,6 +236,12 @@ class Report:
     weight_bytes: Annotated[int, "bytes of packed constants"]
     peak_activation_bytes: Annotated[int, "size in bytes of the one arena that holds every activation"]
     lower_bound_bytes: Annotated[int, "most activation bytes that are alive at one moment: no plan can be smaller"]
+    stack_bytes: Annotated[
+        int | None, "stack of one inference of firmware: the worst case, computed from its code; null with an OS"
+    ]
+    deepest_stack_bytes: Annotated[
+        int | None, "the deepest that the firmware's stack was while profiling, its test program's part included"
+    ]
     cost: Annotated[Cost | None, "cost of one inference; null before profiling"]
     roofline: Annotated[Roofline | None, "the board's ceilings and the best possible time; null without a time model"]
     layers: Annotated[tuple[Layer, ...], "the layers, in execution order"]
@@ -274,6 +280,9 @@ def _no_constant(name: str) -> None:  # json calls it for NaN, Infinity and -Inf
     raise ValidationError(f"{name} is not a number that JSON knows")
 
 
+_WAIT_NAMES = {each.name.removesuffix("_ms") for each in fields(Waits)} | {"load_misses", "store_misses", "dram"}
+
+
 def _check(report: Report) -> None:
     """Consistency that types alone do not give."""
     for i, tensor in enumerate(report.memory):
@@ -287,6 +296,8 @@ def _check(report: Report) -> None:
     for i, costly in enumerate(report.cost.costliest if report.cost else ()):
         if costly.layer >= len(report.layers):
             raise ValidationError(f"cost.costliest[{i}].layer is {costly.layer}: no such layer")
+        for name in costly.waits.keys() - _WAIT_NAMES:
+            raise ValidationError(f"cost.costliest[{i}].waits has {name[:40]}, which the core does not wait for")
 
 
 def read_report(path: str | Path) -> Report:

@@ -179,10 +179,17 @@ def accuracy_line(report: Report) -> str:
 
 def memory_line(report: Report) -> str:
     """Bytes of code, constants and activations, in one line."""
-    return (
+    line = (
         f"code {kibibytes(report.code_bytes)}, weights {kibibytes(report.weight_bytes)}, activations "
         f"{kibibytes(report.peak_activation_bytes)} (lower bound {kibibytes(report.lower_bound_bytes)})"
     )
+    return line if report.stack_bytes is None else f"{line}, stack {stack(report)}"
+
+
+def stack(report: Report) -> str:
+    """The stack's worst case beside the deepest one seen."""
+    seen = f", {count(report.deepest_stack_bytes)} seen with the test program's" if report.deepest_stack_bytes else ""
+    return f"{count(report.stack_bytes)} bytes at worst by the code{seen}"
 
 
 def sum_line(cost: Cost) -> str:

@@ -31,6 +31,7 @@ def test_compile_writes_a_bundle_and_a_project(compiled):
     manifest = json.loads((bundle / "manifest.json").read_text())
     assert manifest["numerics"]["rule"] == "m-q31"
     assert manifest["target"]["flash_bytes"] == 1 << 20
+    assert 100 < manifest["memory"]["stack_bytes"] < 600
 
 
 def test_profile_counts_and_labels_what_is_estimated(compiled, capsys):
@@ -40,10 +41,14 @@ def test_profile_counts_and_labels_what_is_estimated(compiled, capsys):
     assert found["report"]["cost"]["milliseconds"] is None
     assert found["firmware"]["machine"] == "mps2-an386"
     assert found["firmware"]["ram_bytes"] == found["firmware"]["arena_bytes"] + found["firmware"]["stack_bytes"]
+    assert found["report"]["stack_bytes"] == found["firmware"]["stack_bytes"]
+    assert found["report"]["deepest_stack_bytes"] == found["firmware"]["deepest_stack_bytes"]
+    assert found["report"]["stack_bytes"] <= found["report"]["deepest_stack_bytes"]
     assert run_command_line(["profile", str(compiled[0]), "--inputs", "1"]) == ExitCode.OK
     text = capsys.readouterr().out
     assert "an estimate, without memory wait states" in text
-    assert "(deepest seen)" in text
+    assert "the deepest stack seen" in text
+    assert "bytes at worst by the code" in text
 
 
 def test_run_on_the_emulated_board(compiled, tmp_path, capsys):

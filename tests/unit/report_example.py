@@ -106,6 +106,8 @@ def example_report(**changes: object) -> Report:
         "weight_bytes": 999,
         "peak_activation_bytes": 3072,
         "lower_bound_bytes": 3072,
+        "stack_bytes": 288,
+        "deepest_stack_bytes": 352,
         "cost": Cost(
             kind="estimated",
             device="virtual Raspberry Pi 4",

@@ -172,7 +172,7 @@ def edit(bundle, change) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda m: m.update(schema=99), "has schema 99, this shufflec reads 3"),
+        (lambda m: m.update(schema=99), "has schema 99, this shufflec reads 4"),
         (lambda m: m.pop("layers"), "manifest.layers is missing"),
         (lambda m: m.update(extra=1), "manifest.extra is not a field"),
         (lambda m: m["layers"][0].update(macs="many"), r"manifest.layers\[0\].macs is 'many'"),

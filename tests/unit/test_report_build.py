@@ -50,7 +50,7 @@ CONTENTS = Contents(
         LayerEntry("conv", "conv2d", "a", (4, 6, 24), "int8", 960, 24, ("neon",), ("",)),
         LayerEntry("logits", "dequantize", "b", (1, 1, 10), "float32", 0, 0, ("portable",), ("",)),
     ),
-    memory=Memory(640, 576, (BufferEntry("a", 0, 576, 0, 1),)),
+    memory=Memory(640, 576, 96, (BufferEntry("a", 0, 576, 0, 1),)),
     schedules=Schedules(1, 0, {}),
     accuracy=Accuracy(0.99, 1.0, 0.98, 0.99, 360, "digits"),
     tools={"shufflec": "0.1.0"},
@@ -76,6 +76,7 @@ def test_what_the_manifest_says_is_in_the_report():
     assert report.parameters == complexity(ARCHITECTURE).params
     assert (report.code_bytes, report.weight_bytes) == (2048, 24)
     assert (report.peak_activation_bytes, report.lower_bound_bytes) == (640, 576)
+    assert (report.stack_bytes, report.deepest_stack_bytes) == (96, None)
     assert (report.accuracy.float_top1, report.accuracy.int8_top1) == (0.99, 0.98)
     assert report.accuracy.dataset == "360 held-out images of digits"
     assert report.shuffle.copied_bytes == 4 * 6 * 24

@@ -45,7 +45,7 @@ def test_fields_that_are_unknown_before_profiling_may_be_null():
 @pytest.mark.parametrize(
     ("path", "value", "message"),
     [
-        ("schema", 1, "schema is 1, expected 3"),
+        ("schema", 1, "schema is 1, expected 4"),
         ("macs", "many", "macs is 'many', expected a whole number"),
         ("macs", -1, "macs is -1, expected a finite number, zero or more"),
         ("macs", True, "macs is True, expected a whole number"),

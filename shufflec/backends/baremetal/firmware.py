@@ -102,7 +102,7 @@ class CompiledFirmware:
             weight_bytes=program.weight_bytes,
             code_bytes=self.firmware.code.code_bytes,
             layers=tuple(layer_entry(layer) for layer in program.layers),
-            memory=memory_entry(self.firmware.plan),
+            memory=memory_entry(self.firmware.plan, self.firmware.code.stack_bytes),
             accuracy=Accuracy(**accuracy) if accuracy else None,
             schedules=Schedules(0, 0, {}),  # these kernels have one tiling each
             tools={"shufflec": __version__, **{tool: importlib.metadata.version(tool) for tool in TOOLS}},
