@@ -12,8 +12,11 @@ from rich.text import Text
 from shufflec.reports import cost_words, wording
 from shufflec.reports.schema import Layer, Report
 from shufflec.reports.terminal_detail import detail_tables
+from shufflec.reports.terminal_memory import memory_table
 
 BAR_WIDTH = 16
+MAP_WIDTH = 160  # of the arena's map with its scale
+_MAP_SCALE = 12
 
 _UNLIMITED = 1000
 #: Columns that can go, the least needed first.
@@ -31,7 +34,7 @@ _STYLES = {
 def print_report(console: Console, report: Report, detail: bool = False) -> None:
     """Prints the whole report; tables lose their least needed columns where the terminal is too narrow.
 
-    detail: with each layer's place under the roofline, its cache misses and what the core waited for.
+    detail: with each layer's place under the roofline, its cache misses, what the core waited for, and the arena.
 
     Strings of the report are never taken as markup. Piped output is as wide as it needs to be.
     """
@@ -42,6 +45,9 @@ def print_report(console: Console, report: Report, detail: bool = False) -> None
     console.print()
     for make in detail_tables(report) if detail else ():
         console.print(_fitting(console, make.expendable, make.table))
+        console.print()
+    if detail and report.memory:
+        console.print(memory_table(report, min(console.width, MAP_WIDTH) - _MAP_SCALE))
         console.print()
     console.print(verdicts(report))
 

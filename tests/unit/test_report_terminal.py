@@ -33,7 +33,8 @@ costliest  stage2.1.conv1, 60.0 %: dispatch 50 %, latency 20 %, store misses 15 
 classes    widening multiply 610, load 400
 outputs    logits, bit for bit, equal to the integer reference for 4 inputs (digits)
 shuffle    1 channel shuffle found, 1 folded into convolutions, no copy left
-memory     code 2.00 KiB, weights 999 B, activations 3.00 KiB (lower bound 3.00 KiB), stack 288 bytes at worst by the code, 352 seen with the test program's
+memory     code 2.00 KiB, weights 999 B, activations 3.00 KiB (lower bound 3.00 KiB), \
+stack 288 bytes at worst by the code, 352 seen with the test program's
 accuracy   top-1 98.61 % float, 98.33 % int8 on digits
 """
 
@@ -58,6 +59,27 @@ latency       a result was not there yet
 load misses   loads that missed the first data cache
 store misses  stores that missed the first data cache
 DRAM          lines that moved between the last cache and DRAM
+
+arena  layers, left to right
+3,072  ·aa·
+       ·aa·
+       ·aa·
+       ·aa·
+2,304  ·aa·
+       ·aa·
+       ·aa·
+       ·aa·
+1,536  ··bb
+       ··bb
+       ··bb
+       ··bb
+  768  ··bb
+       ··bb
+       ··bb
+       ccbb
+    a  y, 1,536 bytes at 1,536, stage2.1.conv1 to stage2.1.conv2
+    b  z, 1,536 bytes at 0, stage2.1.conv2 to classifier
+    c  x, 192 bytes at 0, quantize to stage2.1.conv1
 """
 
 
