@@ -23,7 +23,7 @@ NOTES = (
     "An MVE instruction takes about two cycles.",
 )
 _HEADS = ("net", "MACs", "core")
-_STYLE = ".peer{color:var(--soft)}td.own{font-weight:600}"
+_STYLE = "main{max-width:1440px}.peer{color:var(--soft)}td.own{font-weight:600}"
 
 
 def _peer(engine: str, row: Row) -> Peer | None:
