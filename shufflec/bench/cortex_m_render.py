@@ -1,4 +1,4 @@
-"""Markdown, HTML and the README's table of bench-mcu: our figures measured, those of others published elsewhere."""
+"""Markdown, HTML and the README's table of bench-mcu: our figures measured, those of others taken over."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ NOTES = (
     "Flash is code and constants in the linked firmware, without the test program. RAM is the arena, with the input in "
     "it, and the stack's worst case, computed from the compiled code.",
     f"The columns of CMSIS-NN (by hand: {_BY_HAND.split(',')[0]}'s functions in a fixed sequence) and TFLM ({_TFLM}) "
-    "are published figures, measured elsewhere, not by this bench: CMSIS-NN of 2026-07 with gcc 12 -O3, clang on the "
-    "M55, the same networks and the same rule of counting on QEMU's boards. Their RAM is arena and scratch, without "
-    "the stack. An empty cell was not published.",
+    "are taken over, not measured by this bench and not reproduced by it: they were measured elsewhere, with CMSIS-NN "
+    "of 2026-07, gcc 12 -O3, clang on the M55, the same networks and the same rule of counting on QEMU's boards. Their RAM is arena and scratch, without "
+    "the stack. An empty cell is not known.",
     "An MVE instruction takes about two cycles.",
 )
 _HEADS = ("net", "MACs", "core")
@@ -63,7 +63,7 @@ def markdown(rows: list[Row]) -> str:
     lines = [f"# {TITLE}", ""]
     for note in NOTES:
         lines += [note, ""]
-    lines += ["\\* published, not measured here.", ""]
+    lines += ["\\* measured elsewhere, not by this bench.", ""]
     lines += [_line(heads), _line(["---", "---:", "---", *["---:"] * len(_columns())])]
     return "\n".join([*lines, *(_line(_cells(row)) for row in rows)]) + "\n"
 
@@ -73,7 +73,7 @@ def _line(cells: list[str]) -> str:
 
 
 def readme_block(rows: list[Row]) -> str:
-    """The rows that have a published figure beside them, between the README's markers."""
+    """The rows that have another engine's figure beside them, between the README's markers."""
     heads = ["net, g=3", "core", "**shufflec**", "CMSIS-NN*", "TFLM*", "**flash, RAM**", "CMSIS-NN*", "TFLM*"]
     lines = [START, _line(heads), _line(["---", "---", *["---:"] * 6])]
     for row in rows:
@@ -85,7 +85,7 @@ def readme_block(rows: list[Row]) -> str:
         cells += [_millions(tflm and tflm.instructions)]
         cells += [f"**{_kilobytes(row.flash_bytes, row.ram_bytes)}**", _memory(hand), _memory(tflm)]
         lines.append(_line(cells))
-    return "\n".join([*lines, "", "\\* published figures, measured elsewhere; see reports/cortex-m.md", END])
+    return "\n".join([*lines, "", "\\* measured elsewhere, not by this bench; see reports/cortex-m.md", END])
 
 
 def _memory(peer: Peer | None) -> str:
@@ -114,7 +114,11 @@ def html(rows: list[Row]) -> str:
         element(
             "section",
             element("h2", "What the figures are"),
-            element("ul", *[element("li", note) for note in NOTES], element("li", "* published, not measured here.")),
+            element(
+                "ul",
+                *[element("li", note) for note in NOTES],
+                element("li", "* measured elsewhere, not by this bench."),
+            ),
             class_="card",
         ),
         element("footer", "Written by make bench-mcu; shufflec's figures are in the .json beside this file."),

@@ -1,4 +1,4 @@
-"""What bench-mcu measures, and published figures of others beside it."""
+"""What bench-mcu measures, and figures of other engines, measured elsewhere, beside it."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Row:
 class Peer:
     """Another engine's network on one core: instructions of one inference, bytes of flash, bytes of arena and scratch.
 
-    None where it was not published.
+    None where it is not known.
     """
 
     instructions: int
@@ -33,8 +33,8 @@ class Peer:
     ram_bytes: int | None = None
 
 
-#: By network and core. Not measured by this bench: published figures of CMSIS-NN 2026-07, with gcc 12 -O3 (clang on the
-#: M55), on QEMU's boards by the same rule; networks with g=3, 10 classes and a stem of 24 channels.
+#: By network and core. Not measured by this bench, but once and elsewhere: CMSIS-NN of 2026-07, with gcc 12 -O3 (clang
+#: on the M55), on QEMU's boards by the same rule; networks with g=3, 10 classes and a stem of 24 channels.
 PEERS: dict[str, dict[tuple[str, str], Peer]] = {
     "CMSIS-NN, called by hand": {
         ("0.25x 64x64 g=3", "cortex-m4"): Peer(8_820_000, 127_840, 37_824),
