@@ -44,12 +44,12 @@ def counting(compiled, tmp_path_factory):
 
 
 def test_a_board_is_measured_over_a_line_that_loses_doubles_and_changes_bytes(bundle, counting):
-    up, down = Faults(700, seed=1), Faults(100, seed=2)
-    inputs = seeded_inputs(bundle.preprocessing, 2)
+    up, down = Faults(400, seed=1), Faults(60, seed=2)
+    inputs = seeded_inputs(bundle.preprocessing, 1)
     with board_at_port(bundle.target, counting, up, down) as path, SerialPort(path, BAUD) as line:
         found = profile_serial(bundle, line, inputs, 1, TIMEOUT_S, resend_s=0.02)
     assert min(up.done.values()) > 0 and min(down.done.values()) > 0
-    assert (found.board, found.inputs, found.clock_hz) == ("cortex-m4", 2, 8_000_000)
+    assert (found.board, found.inputs, found.clock_hz) == ("cortex-m4", 1, 8_000_000)
     assert found.cycles == 1000
     assert found.layer_cycles == (1000,) * len(bundle.layers)
     assert found.profile.kind == "measured"
@@ -108,3 +108,16 @@ def test_another_models_firmware_is_one_clear_error(bundle, counting, tmp_path):
         pytest.raises(DeviceError, match=r"another model's firmware.*--export"),
     ):
         SerialNetwork(bundle, line, TIMEOUT_S)
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "words"),
+    [
+        (["--serial", "/dev/nowhere"], ExitCode.DEVICE, "there is no serial port /dev/nowhere"),
+        (["--serial", "/dev/null"], ExitCode.DEVICE, "/dev/null is not a serial port"),
+        (["--serial", "/dev/nowhere", "--baud", "7"], ExitCode.USAGE, "--baud 7: expected one of"),
+    ],
+)
+def test_the_command_says_what_is_wrong_with_a_port(bundle, options, code, words, capsys):
+    assert run_command_line(["profile", str(bundle.path), *options]) == code
+    assert words in " ".join(capsys.readouterr().err.split())
