@@ -18,8 +18,8 @@ NOTES = (
     "it, and the stack's worst case, computed from the compiled code.",
     f"The columns of CMSIS-NN (by hand: {_BY_HAND.split(',')[0]}'s functions in a fixed sequence) and TFLM ({_TFLM}) "
     "are taken over, not measured by this bench and not reproduced by it: they were measured elsewhere, with CMSIS-NN "
-    "of 2026-07, gcc 12 -O3, clang on the M55, the same networks and the same rule of counting on QEMU's boards. Their RAM is arena and scratch, without "
-    "the stack. An empty cell is not known.",
+    "of 2026-07, gcc 12 -O3, clang on the M55, the same networks and the same rule of counting on QEMU's boards. "
+    "Their RAM is arena and scratch, without the stack. An empty cell is not known.",
     "An MVE instruction takes about two cycles.",
 )
 _HEADS = ("net", "MACs", "core")
