@@ -81,7 +81,8 @@ def _facts(bundle: Bundle, found: SerialProfile, port: str) -> dict[str, object]
 def _lines(bundle: Bundle, found: SerialProfile, port: str) -> list[str]:
     facts = _facts(bundle, found, port)
     lines = [
-        f"board     {found.board} at {port}: {found.inputs} inputs equal the reference, bit for bit",
+        f"board     {found.board} at {port}: {found.inputs} {'input equals' if found.inputs == 1 else 'inputs equal'} the "
+        "reference, bit for bit",
         f"RAM       arena {facts['arena_bytes']:,} + stack {found.stack_bytes:,} (deepest seen on the board) = "
         f"{facts['ram_bytes']:,} bytes of {bundle.target.ram_bytes:,}",
     ]
