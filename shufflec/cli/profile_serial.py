@@ -80,9 +80,9 @@ def _facts(bundle: Bundle, found: SerialProfile, port: str) -> dict[str, object]
 
 def _lines(bundle: Bundle, found: SerialProfile, port: str) -> list[str]:
     facts = _facts(bundle, found, port)
+    equal = "1 input equals" if found.inputs == 1 else f"{found.inputs} inputs equal"
     lines = [
-        f"board     {found.board} at {port}: {found.inputs} {'input equals' if found.inputs == 1 else 'inputs equal'} the "
-        "reference, bit for bit",
+        f"board     {found.board} at {port}: {equal} the reference, bit for bit",
         f"RAM       arena {facts['arena_bytes']:,} + stack {found.stack_bytes:,} (deepest seen on the board) = "
         f"{facts['ram_bytes']:,} bytes of {bundle.target.ram_bytes:,}",
     ]
