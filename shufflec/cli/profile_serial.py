@@ -28,7 +28,7 @@ def serial_profile(
     from shufflec.files import write_atomic
     from shufflec.profiling.firmware_serial import profile_serial
     from shufflec.profiling.inputs import seeded_inputs
-    from shufflec.reports.build import bundle_report, report_files
+    from shufflec.reports.build import bundle_report, files_of
     from shufflec.reports.terminal import print_report
 
     notes = stderr_console()
@@ -43,8 +43,8 @@ def serial_profile(
             lambda phase, done, total: bar.update(task, description=phase, completed=done, total=total),
             lambda words: notes.print(words, markup=False),
         )
-    report = bundle_report(bundle, found.profile)
-    written = [write_atomic(folder / name, text) for name, text in report_files(bundle, found.profile).items()]
+    report = bundle_report(bundle, found.profile, found.stack_bytes)
+    written = [write_atomic(folder / name, text) for name, text in files_of(report).items()]
     if json:
         emit_json(
             {
@@ -64,7 +64,7 @@ def serial_profile(
 
 def _facts(bundle: Bundle, found: SerialProfile, port: str) -> dict[str, object]:
     """What the report's schema has no place for. Bytes; cycles are measured, None where the core counts none."""
-    arena = bundle.manifest.contents.memory.arena_bytes
+    memory = bundle.manifest.contents.memory
     return {
         "port": port,
         "board": found.board,
@@ -72,9 +72,10 @@ def _facts(bundle: Bundle, found: SerialProfile, port: str) -> dict[str, object]
         "measured_cycles": found.cycles,
         "layer_cycles": list(found.layer_cycles) if found.layer_cycles is not None else None,
         "clock_hz": found.clock_hz,
-        "stack_bytes": found.stack_bytes,
-        "arena_bytes": arena,
-        "ram_bytes": arena + found.stack_bytes,
+        "stack_bytes": memory.stack_bytes,
+        "deepest_stack_bytes": found.stack_bytes,
+        "arena_bytes": memory.arena_bytes,
+        "ram_bytes": memory.arena_bytes + (memory.stack_bytes or 0),
     }
 
 
@@ -83,8 +84,9 @@ def _lines(bundle: Bundle, found: SerialProfile, port: str) -> list[str]:
     equal = "1 input equals" if found.inputs == 1 else f"{found.inputs} inputs equal"
     lines = [
         f"board     {found.board} at {port}: {equal} the reference, bit for bit",
-        f"RAM       arena {facts['arena_bytes']:,} + stack {found.stack_bytes:,} (deepest seen on the board) = "
-        f"{facts['ram_bytes']:,} bytes of {bundle.target.ram_bytes:,}",
+        f"RAM       arena {facts['arena_bytes']:,} + stack {facts['stack_bytes']:,} (worst case) = "
+        f"{facts['ram_bytes']:,} bytes of {bundle.target.ram_bytes:,}; the deepest stack seen on the board was "
+        f"{found.stack_bytes:,}",
     ]
     if found.cycles is None:
         lines.append("cycles    not measured, the board counts none: the instructions are those of the emulated board")

@@ -94,7 +94,8 @@ class Session:
         try:
             yield
         finally:
-            with suppress(DeviceError), self.guard("follow its caches again"):  # one that was lost fails at the next use
+            # A device that was lost fails at the next use.
+            with suppress(DeviceError), self.guard("follow its caches again"):
                 follow(True)
 
     def time(self, module: Any, function: str, *arguments: Any, number: int = 1, repeat: int = 1) -> list[float]:

@@ -77,6 +77,7 @@ class Architecture:
     """
 
     family: ClassVar[str] = "shufflenet_v1"
+    title: ClassVar[str] = "ShuffleNetV1"
 
     groups: int
     scale: float = 1.0
@@ -215,7 +216,7 @@ class Architecture:
     def __str__(self) -> str:
         height, width = self.input_size
         return (
-            f"ShuffleNetV1 {self.scale:g}x g={self.groups} ({self.variant}), {height}x{width}, {self.classes} classes"
+            f"{self.title} {self.scale:g}x g={self.groups} ({self.variant}), {height}x{width}, {self.classes} classes"
         )
 
 

@@ -56,6 +56,7 @@ class ArchitectureV2:
     """
 
     family: ClassVar[str] = "shufflenet_v2"
+    title: ClassVar[str] = "ShuffleNetV2"
     groups: ClassVar[None] = None
 
     scale: float = 1.0
@@ -134,4 +135,4 @@ class ArchitectureV2:
 
     def __str__(self) -> str:
         height, width = self.input_size
-        return f"ShuffleNetV2 {self.scale:g}x ({self.variant}), {height}x{width}, {self.classes} classes"
+        return f"{self.title} {self.scale:g}x ({self.variant}), {height}x{width}, {self.classes} classes"

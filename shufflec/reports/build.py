@@ -29,7 +29,7 @@ def bundle_report(bundle: Bundle, profile: Profile | None = None, deepest_stack_
     limits = None if profile is None else roofline(bundle, profile)
     return Report(
         schema=SCHEMA_VERSION,
-        model="ShuffleNetV1" if architecture is not None else bundle.name,
+        model=architecture.title if architecture is not None else bundle.name,
         variant=architecture.variant if architecture is not None else None,
         groups=architecture.groups if architecture is not None else None,
         scale=architecture.scale if architecture is not None else None,

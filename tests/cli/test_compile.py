@@ -14,7 +14,7 @@ from shufflec.backends.bundle import latest_bundle, open_bundle
 from shufflec.cli.main import run_command_line
 from shufflec.errors import ExitCode, ToolMissingError
 from shufflec.models.architecture import Architecture
-from shufflec.models.checkpoint import save_checkpoint
+from shufflec.models.checkpoint import load_checkpoint, save_checkpoint
 from shufflec.models.random_weights import random_checkpoint
 from shufflec.profiling import open_device
 from shufflec.quantize.prepare import load_float
@@ -201,7 +201,7 @@ def test_a_float_model_with_images(checkpoint, tmp_path, capsys):
     captured = capsys.readouterr()
     assert code == ExitCode.OK, captured.err
     assert json.loads(captured.out)["accuracy"]["images"] == 14
-    assert open_bundle(tmp_path / "b").architecture is None
+    assert open_bundle(tmp_path / "b").architecture == load_checkpoint(checkpoint).architecture
 
 
 def test_a_folder_of_the_users_is_never_replaced(bundle, tmp_path, capsys):

@@ -124,7 +124,7 @@ def sources(folder, tmp_path):
         ("cut.safetensors", [], ExitCode.BAD_INPUT, "cut.safetensors: is truncated or corrupt"),
         ("cut.onnx", [], ExitCode.BAD_INPUT, "cut.onnx: is truncated, corrupt, or not an ONNX model"),
         ("picture.onnx", [], ExitCode.BAD_INPUT, "picture.onnx: is "),
-        ("set.npz", [], ExitCode.BAD_INPUT, "set.npz: is neither a checkpoint (.safetensors, .pth, .pth.tar, .pt, .ckpt) nor an .onnx model"),
+        ("set.npz", [], ExitCode.BAD_INPUT, "set.npz: is neither a checkpoint (.safetensors, .pth, "),
         (
             "sigmoid.onnx",
             [],
