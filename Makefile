@@ -13,6 +13,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 APT_PACKAGES := qemu-user libc6-arm64-cross libstdc++6-arm64-cross qemu-system-arm
+# Only for the tests: exported firmware projects are built as their users would.
+test: APT_PACKAGES += cmake gcc-arm-none-eabi
 DEMO_DIR := out/demo
 
 .DEFAULT_GOAL := help
