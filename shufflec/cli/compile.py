@@ -15,6 +15,7 @@ from shufflec.errors import DeviceError, OptionError, ToolMissingError
 if TYPE_CHECKING:
     from shufflec.backends.baremetal.firmware import CompiledFirmware
     from shufflec.backends.bundle import Bundle
+    from shufflec.backends.compile import CompiledModel
     from shufflec.backends.manifest import Schedules
     from shufflec.quantize.prepare import PreparedModel
     from shufflec.targets.target import Target
@@ -92,9 +93,7 @@ def compile_command(
 
         shufflec compile --target nrf52840-dk --groups 8 --export firmware --format cmake
     """
-    from shufflec.backends.bundle import check_place, write_bundle
-    from shufflec.backends.compile import compile_model, safe_name
-    from shufflec.kernels.records import load_records, record_notes
+    from shufflec.backends.bundle import check_place
     from shufflec.targets.target import load_target
 
     board = load_target(target)
@@ -110,26 +109,7 @@ def compile_command(
         stages.show(bar)
         stages("loading")
         name, source = model_source(model, wishes, random_weights, stages)
-        stages("quantizing")
-        prepared = prepared_model(source, data, stages)
-        if board.family == "baremetal":
-            compiled = _firmware(prepared, board, name, fold_shuffle, cc, stages)
-        else:
-            records = load_records(board.name)
-            for note in record_notes(records):
-                stages.say(note)
-            compiled = compile_model(prepared.model, board, name, fold_shuffle, cc, stages, records)
-        place = output or Path("shufflec-out") / safe_name(f"{name}-{board.name}")
-        checked: list[str] = []
-
-        def finish(bundle: Bundle) -> dict[str, str]:
-            from shufflec.reports.build import report_files
-
-            checked.append(_verified(bundle, board, stages) if verify else "not checked: --no-verify")
-            stages("writing the bundle")
-            return report_files(bundle)
-
-        bundle = write_bundle(place, compiled, finish)
+        bundle, compiled, checked = build_bundle(name, source, board, stages, data, output, cc, fold_shuffle, verify)
         if export is not None:
             from shufflec.backends.baremetal.export import export_firmware
 
@@ -137,9 +117,50 @@ def compile_command(
             stages.say(f"Wrote {export}, a {export_format} project")
         stages.done()
     if json:
-        emit_json(_result(bundle, checked[0], stages) | _memory(compiled))
+        emit_json(_result(bundle, checked, stages) | _memory(compiled))
     else:
-        _print_summary(bundle, checked[0], stages, _memory(compiled))
+        _print_summary(bundle, checked, stages, _memory(compiled))
+
+
+def build_bundle(
+    name: str,
+    source: object,
+    board: Target,
+    stages: Stages,
+    data: str | None = None,
+    output: Path | None = None,
+    cc: str | None = None,
+    fold_shuffle: bool = True,
+    verify: bool = True,
+) -> tuple[Bundle, CompiledModel | CompiledFirmware, str]:
+    """Quantizes, compiles, checks and writes a model that `model_source` gave: the bundle, its code, what was checked.
+
+    The other arguments are the options of `shufflec compile`.
+    """
+    from shufflec.backends.bundle import write_bundle
+    from shufflec.backends.compile import compile_model, safe_name
+    from shufflec.kernels.records import load_records, record_notes
+
+    stages("quantizing")
+    prepared = prepared_model(source, data, stages)
+    if board.family == "baremetal":
+        compiled = _firmware(prepared, board, name, fold_shuffle, cc, stages)
+    else:
+        records = load_records(board.name)
+        for note in record_notes(records):
+            stages.say(note)
+        compiled = compile_model(prepared.model, board, name, fold_shuffle, cc, stages, records)
+    place = output or Path("shufflec-out") / safe_name(f"{name}-{board.name}")
+    checked: list[str] = []
+
+    def finish(bundle: Bundle) -> dict[str, str]:
+        from shufflec.reports.build import report_files
+
+        checked.append(_verified(bundle, board, stages) if verify else "not checked: --no-verify")
+        stages("writing the bundle")
+        return report_files(bundle)
+
+    return write_bundle(place, compiled, finish), compiled, checked[0]
 
 
 def _check_export(board: Target, folder: Path, style: str) -> None:

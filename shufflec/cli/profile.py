@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from shufflec.cli.console import JsonOption, emit_json, progress_bar, stderr_console, stdout_console
-from shufflec.errors import OptionError
+from shufflec.errors import InputFileError, OptionError
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 
 def profile_command(
     bundle: Annotated[
         Path | None,
         typer.Argument(metavar="[BUNDLE]", help="A folder that `shufflec compile` wrote. Default: the newest one."),
+    ] = None,
+    target: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME", help="Without BUNDLE: the bundled model, compiled if the newest is for another."
+        ),
     ] = None,
     rpc: Annotated[
         str | None,
@@ -54,6 +63,8 @@ def profile_command(
 
         shufflec profile
 
+        shufflec profile --target cortex-m4
+
         shufflec profile rasp4-bundle --detail --clock 1.5GHz
 
         shufflec profile rasp4-bundle --rpc 192.168.1.20:9090 --threads 4
@@ -68,7 +79,7 @@ def profile_command(
     from shufflec.cli.light_tvm import import_tvm_without_torch
 
     import_tvm_without_torch()
-    from shufflec.backends.bundle import latest_bundle, open_bundle
+    from shufflec.backends.bundle import open_bundle
     from shufflec.cli.profile_firmware import firmware_profile
     from shufflec.cli.profile_serial import serial_profile
     from shufflec.files import write_atomic
@@ -80,10 +91,10 @@ def profile_command(
     from shufflec.targets.target import with_clock
 
     notes = stderr_console()
-    path = bundle or latest_bundle()
-    if bundle is None:
-        notes.print(f"Profiling the newest bundle, {path}", markup=False)
+    path = bundle or _newest(target, notes)
     opened = open_bundle(path)
+    if target is not None and opened.target.name != target:
+        raise OptionError("--target", target, f"{path} is for {opened.target.name}", "leave one of the two out")
     if clock is not None:
         opened = opened.with_target(with_clock(opened.target, clock))
     folder = output or path
@@ -115,3 +126,30 @@ def profile_command(
     console = stdout_console()
     print_report(console, report, detail)
     console.print(f"\nWrote {' and '.join(map(str, written))}", markup=False)
+
+
+def _newest(target: str | None, notes: Console) -> Path:
+    """The newest bundle; with a target, one of the bundled model that is compiled now unless the newest is for it."""
+    from shufflec.backends.bundle import latest_bundle, open_bundle
+    from shufflec.cli.compile import build_bundle
+    from shufflec.cli.model_source import Stages, model_source
+    from shufflec.targets.target import load_target
+
+    if target is not None:
+        board = load_target(target)
+        try:
+            path = latest_bundle()
+            fits = open_bundle(path).target.name == board.name
+        except InputFileError:
+            fits = False
+        if not fits:
+            stages = Stages()
+            with progress_bar() as bar:
+                stages.show(bar)
+                name, source = model_source(None, {}, False, stages)
+                bundle, _, checked = build_bundle(name, source, board, stages)
+            notes.print(f"Compiled {bundle.path}: {checked}", markup=False)
+            return bundle.path
+    path = latest_bundle()
+    notes.print(f"Profiling the newest bundle, {path}", markup=False)
+    return path

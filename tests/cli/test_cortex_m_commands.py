@@ -51,6 +51,18 @@ def test_profile_counts_and_labels_what_is_estimated(compiled, capsys):
     assert "bytes at worst by the code" in text
 
 
+def test_profile_compiles_the_bundled_model_for_a_target_and_then_takes_it(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("SHUFFLEC_CACHE", str(tmp_path / "cache"))
+    monkeypatch.chdir(tmp_path)
+    bundles = []
+    for said in ("Compiled shufflec-out/", "Profiling the newest bundle"):
+        assert run_command_line(["profile", "--target", "cortex-m4", "--inputs", "1", "--json"]) == ExitCode.OK
+        captured = capsys.readouterr()
+        assert said in captured.err.replace("\n", "")
+        bundles.append((tmp_path / json.loads(captured.out)["bundle"]).resolve())
+    assert bundles[0] == bundles[1]
+
+
 def test_run_on_the_emulated_board(compiled, tmp_path, capsys):
     image = tmp_path / "grey.png"
     Image.new("RGB", (40, 40), (90, 90, 90)).save(image)
@@ -68,6 +80,7 @@ def test_run_on_the_emulated_board(compiled, tmp_path, capsys):
         (["run", "BUNDLE", "IMAGE", "--target", "cortex-m7"], "is for cortex-m4"),
         (["run", "BUNDLE", "IMAGE", "--target", "cortex-m4", "--rpc", "127.0.0.1:1"], "give one of the two"),
         (["profile", "BUNDLE", "--rpc", "127.0.0.1:1"], "has no RPC server"),
+        (["profile", "BUNDLE", "--target", "rasp4"], "is for cortex-m4"),
         (["compile", "--target", "rasp4", "--groups", "8", "--export", "out"], "is no Cortex-M target"),
         (["compile", "--target", "cortex-m4", "--export", "out", "--format", "make"], "cmake, arduino, zephyr"),
         (["compile", "--target", "cortex-m4", "--cc", "gcc"], "takes the packaged compiler"),
