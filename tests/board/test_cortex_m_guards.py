@@ -178,3 +178,25 @@ def test_a_model_too_large_for_its_board_says_where_and_what_would_fit(quantized
     with pytest.raises(UnsupportedModelError, match=r"bytes of RAM.* more; the peak is at layer \S+: ") as caught:
         compile_firmware(quantized_g8, replace(board, ram_bytes=3000), "g8", x)
     assert "take a smaller --scale or another board" in caught.value.hint
+
+
+_TWO_WORDS = """
+#include "start.h"
+static char bytes[24] __attribute__((aligned(8)));
+int main(void) {
+  __asm__ volatile("ldrd r0, r1, [%%0]" : : "r"(bytes + %d) : "r0", "r1", "memory");
+  return 0;
+}
+"""
+
+
+@pytest.mark.parametrize(("offset", "status"), [(0, 0), (4, 0), (2, 99), (1, 99)])
+def test_the_emulated_board_traps_an_unaligned_load_of_64_bits(board, tmp_path, offset, status):
+    """So that every run here, and each comparison with the reference, would show one in a kernel."""
+    program(board, tmp_path, _TWO_WORDS % offset, [])
+    command = [
+        PROGRAM, "-M", board.machine, "-nographic", "-monitor", "none", "-serial", "none",
+        "-semihosting-config", "enable=on,target=native", "-kernel", str(tmp_path / "a.elf"),
+    ]  # fmt: skip
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=60, check=False)
+    assert done.returncode == status
