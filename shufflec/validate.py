@@ -42,7 +42,8 @@ def _dataclass(kind: type, value: Any, where: str) -> Any:
     names = {item.name for item in fields(kind)}
     unknown = sorted(str(key) for key in value.keys() - names)
     if unknown:
-        raise ValidationError(f"{prefix}{unknown[0][:60]} is not a field of this schema version")
+        name = "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in unknown[0][:60])
+        raise ValidationError(f"{prefix}{name} is not a field of this schema version")
     hints, annotated = get_type_hints(kind), get_type_hints(kind, include_extras=True)
     built = {}
     for item in fields(kind):

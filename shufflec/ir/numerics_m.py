@@ -19,7 +19,8 @@ Pools and additions need no high word, their sums are small:
     sum        y = clamp(sat8((a * m0 + b * m1 + bias) >> scale_shift))            the half is part of bias
 
 Distance from exact rounding: half a step, plus half an accumulator step (real / 2, at most 0.25 where real < 0.5) for
-the rounded offset; a residual adds 2^-(digits + 1). BOUND says it in words.
+the rounded offset; a residual adds 2^-(digits + 1), and 2^(6 - digits - lift) for its rounded multiplier, which only
+counts in layers whose sums reach far beyond int8 (a small lift). BOUND says it in words.
 
 Source of the instructions: Armv7-M ARM (DDI 0403E), A7.7.149 SMMUL, A7.7.152 SSAT; Armv8-M ARM (DDI 0553), VRMULH.
 """
@@ -33,7 +34,7 @@ import numpy as np
 from shufflec.ir.numerics import RequantRangeError
 
 RULE = "m-q31"
-BOUND = "half a step + half an accumulator step + 2^-(digits + 1) steps with a residual"
+BOUND = "half a step + half an accumulator step + (2^-(digits + 1) + 2^(6 - digits - lift)) steps with a residual"
 MAX_LEFT_SHIFT = 16
 MAX_DIGITS = 4
 MAX_SCALE_SHIFT = 16  # VQSHRN 32 -> 16
