@@ -12,10 +12,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 from shufflec.backends import workloads
-from shufflec.backends.program import Buffer, Layer, Program, Step, View
+from shufflec.backends.layout_state import LayoutState
+from shufflec.backends.program import Program, Step, View
 from shufflec.ir.graph import Graph, Op
 from shufflec.kernels.kernel import ALIGNMENT, Kernel, Workload
 from shufflec.kernels.select import is_hand_shaped
@@ -59,49 +60,22 @@ def slices_of_concats(graph: Graph) -> dict[str, tuple[str, int]]:
     return found
 
 
-@dataclass
-class _Builder:
-    graph: Graph
-    isa: str
-    choose: Callable[[Workload], Kernel]
-    layers: list[Layer] = field(default_factory=list)
-
+class _Builder(LayoutState):
     def __post_init__(self) -> None:
-        self._kernels: dict[Workload, Kernel] = {}
+        super().__post_init__()
         self._slices = slices_of_concats(self.graph)
-        self._views: dict[str, View] = {}
-        self._sizes: dict[str, int] = {}
-        self._touched: dict[str, list[int]] = {}
         self._bordered: dict[str, View] = {}
 
     def add(self, op: Op) -> None:
         """Appends the layer of one operator; a concat that is written in place has none."""
         special = {"quantize": self._quantize, "concat": self._concat, "dequantize": self._dequantize}
         steps, output = special.get(op.kind, self._plain)(op)
-        if not steps:
-            return
-        for step in steps:
-            for view in (*step.inputs, step.output):
-                if view is not None:
-                    self._touch(view.buffer)
-            if step.scratch is not None:
-                self._touch(step.scratch)
-        self.layers.append(Layer(op.name, op.kind, tuple(steps), output, self.graph.macs(op)))
+        if steps:
+            self.append(op, steps, output, self.graph.macs(op))
 
-    def buffers(self) -> dict[str, Buffer]:
-        """All buffers with the layers they live from and to."""
-        return {
-            name: Buffer(name, size, min(self._touched[name]), max(self._touched[name]))
-            for name, size in self._sizes.items()
-        }
-
-    def _touch(self, buffer: str) -> None:
-        self._touched.setdefault(buffer, []).append(len(self.layers))
-
-    def _kernel(self, workload: Workload) -> Kernel:
-        if workload not in self._kernels:
-            self._kernels[workload] = self.choose(workload)
-        return self._kernels[workload]
+    def scratch_bytes(self, kernel: Kernel) -> int:
+        """One for each thread that may work on a step."""
+        return -(-kernel.scratch_bytes // ALIGNMENT) * ALIGNMENT * min(MAX_TASKS, kernel.tiles)
 
     def _dense(self, tensor: str, shape: tuple[int, int, int], dtype: str = "int8") -> View:
         """A new buffer that holds just this tensor."""
@@ -121,16 +95,6 @@ class _Builder:
             else:
                 self._views[tensor] = self._dense(tensor, spec.shape, spec.dtype)
         return self._views[tensor]
-
-    def _step(
-        self, name: str, workload: Workload, constants: dict, inputs: tuple[View, ...], output: View | None
-    ) -> Step:
-        kernel = self._kernel(workload)
-        scratch = None
-        if kernel.scratch_bytes:
-            scratch = f"{name}.scratch"
-            self._sizes[scratch] = -(-kernel.scratch_bytes // ALIGNMENT) * ALIGNMENT * min(MAX_TASKS, kernel.tiles)
-        return Step(name, kernel, kernel.pack(constants), inputs, output, scratch)
 
     def _quantize(self, op: Op) -> tuple[list[Step], View]:
         shape = self._plane(op)

@@ -11,17 +11,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 
 import numpy as np
 
 from shufflec.backends.baremetal import workloads
 from shufflec.backends.baremetal.workloads import Shape
 from shufflec.backends.layout import slices_of_concats
-from shufflec.backends.program import Buffer, Layer, Program, Step, View
+from shufflec.backends.layout_state import LayoutState
+from shufflec.backends.program import Program, Step, View
 from shufflec.errors import UnsupportedModelError
 from shufflec.ir.graph import Graph, Op
-from shufflec.kernels.kernel import Kernel, Packed, Workload
+from shufflec.kernels.kernel import Kernel, Workload
 
 PIXEL_ALIGNMENT = 4
 ALIGNMENT = 16  # of buffers
@@ -45,20 +45,11 @@ def lay_out(graph: Graph, isa: str, choose: Callable[[Workload], Kernel]) -> tup
     return program, builder.fixed()
 
 
-@dataclass
-class _Builder:
-    graph: Graph
-    isa: str
-    choose: Callable[[Workload], Kernel]
-    layers: list[Layer] = field(default_factory=list)
-
+class _Builder(LayoutState):
     def __post_init__(self) -> None:
-        self._kernels: dict[Workload, Kernel] = {}
+        super().__post_init__()
         views = {op.output for op in self.graph.ops if op.kind == "channel_slice"}  # nothing writes them: copied
         self._slices = {name: at for name, at in slices_of_concats(self.graph).items() if name not in views}
-        self._views: dict[str, View] = {}
-        self._sizes: dict[str, int] = {}
-        self._touched: dict[str, list[int]] = {}
         self._pads: dict[str, tuple[int, int, int, int]] = {}
         self._fused = _stems(self.graph)
         self._shared: set[str] = set()
@@ -79,16 +70,10 @@ class _Builder:
         steps, output = self._concat(op) if op.kind == "concat" else self._plain(op)
         if not steps:
             return
-        for step in steps:
-            for view in (*step.inputs, step.output):
-                if view is not None:
-                    self._touch(view.buffer)
-            if step.scratch is not None:
-                self._touch(step.scratch)
         macs = self.graph.macs(op)
         if op.kind == "max_pool2d" and op.inputs[0] in self._fused:
             macs = self.graph.macs(self._fused[op.inputs[0]])
-        self.layers.append(Layer(op.name, op.kind, tuple(steps), output, macs))
+        self.append(op, steps, output, macs)
 
     def _take(self, op: Op) -> None:
         """Some channels of a tensor: a view of its buffer, which no operator may overwrite any more."""
@@ -131,23 +116,8 @@ class _Builder:
         """The logits stay until the end."""
         self._touched[self.layers[-1].output.buffer].append(len(self.layers) - 1)
 
-    def buffers(self) -> dict[str, Buffer]:
-        """All buffers with the layers they live from and to."""
-        return {
-            name: Buffer(name, size, min(self._touched[name]), max(self._touched[name]))
-            for name, size in self._sizes.items()
-        }
-
-    def _touch(self, buffer: str) -> None:
-        self._touched.setdefault(buffer, []).append(len(self.layers))
-
     def _shape(self, tensor: str) -> Shape:
         return self.graph.tensors[tensor].shape
-
-    def _kernel(self, workload: Workload) -> Kernel:
-        if workload not in self._kernels:
-            self._kernels[workload] = self.choose(workload)
-        return self._kernels[workload]
 
     def _new(self, tensor: str, shape: Shape, dtype: str = "int8") -> View:
         """A buffer of its own, with the border that the tensor's reader wants."""
@@ -205,15 +175,6 @@ class _Builder:
         if not last or not whole or old.buffer in {*self._pads, *self._shared} or any(self._border(op.output)):
             return None
         return View(op.output, old.buffer, old.offset, old.shape, old.pitch, old.row)
-
-    def _step(self, name: str, workload: Workload, constants: dict, inputs: tuple[View, ...], output: View) -> Step:
-        kernel = self._kernel(workload)
-        scratch = None
-        if kernel.scratch_bytes:
-            scratch = f"{name}.scratch"
-            self._sizes[scratch] = kernel.scratch_bytes
-        packed = kernel.pack(constants) if constants else Packed()
-        return Step(name, kernel, packed, inputs, output, scratch)
 
     def _concat(self, op: Op) -> tuple[list[Step], View]:
         output = self._place(op)
