@@ -6,6 +6,7 @@ import importlib.metadata
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 import onnx
 
@@ -34,8 +35,8 @@ from shufflec.backends.planner import MemoryPlan, plan
 from shufflec.backends.program import Layer, Program
 from shufflec.data.preprocessing import Preprocessing
 from shufflec.ir.graph import Graph
-from shufflec.ir.numerics import BOUND, RULE
 from shufflec.ir.pipeline import IntegerModule, lower
+from shufflec.ir.rules import A64, Rule
 from shufflec.kernels.records import Records, load_records
 from shufflec.kernels.select import Selection, families
 from shufflec.models.families import architecture_from_dict
@@ -83,35 +84,63 @@ class CompiledModel:
 
     def manifest(self, files: dict[str, FileEntry]) -> Manifest:
         """The bundle's manifest; files: of every file in it."""
-        architecture = self.info["architecture"]
-        accuracy = self.info.get("accuracy")
-        contents = Contents(
-            schema=SCHEMA,
-            name=self.name,
-            class_names=tuple(self.info["class_names"]),
-            random_weights=self.info["random_weights"],
-            input_shape=self.program.input_shape,
-            output_shape=self.program.output_shape,
-            target=self.target,
-            numerics=Numerics(RULE, BOUND),
-            fold_shuffle=self.fold_shuffle,
-            shuffle=Shuffle(**self.integer.shuffle, sites=shuffle_sites(self.integer.graph)),
-            macs=sum(layer.macs for layer in self.program.layers),
-            weight_bytes=self.program.weight_bytes,
-            code_bytes=code_bytes(self.library),
-            layers=tuple(layer_entry(layer) for layer in self.program.layers),
-            memory=memory_entry(self.plan),
-            schedules=self.schedules,
-            accuracy=Accuracy(**accuracy) if accuracy else None,
-            tools={"shufflec": __version__, **{tool: importlib.metadata.version(tool) for tool in TOOLS}},
-            library=self.library_name,
-            files=files,
+        return manifest_of(
+            self, self.program, A64, code_bytes(self.library), memory_entry(self.plan), self.schedules, files
         )
-        return Manifest(
-            contents,
-            architecture_from_dict(architecture) if architecture else None,
-            Preprocessing.from_dict(self.info["preprocessing"]),
-        )
+
+
+class CompiledNetwork(Protocol):
+    """What CompiledModel and baremetal's CompiledFirmware have in common."""
+
+    name: str
+    target: Target
+    info: dict[str, object]
+    integer: IntegerModule
+    fold_shuffle: bool
+
+    @property
+    def library_name(self) -> str: ...
+
+
+def manifest_of(
+    compiled: CompiledNetwork,
+    program: Program,
+    rule: Rule,
+    code_size: int,
+    memory: Memory,
+    schedules: Schedules,
+    files: dict[str, FileEntry],
+) -> Manifest:
+    """The manifest of a network compiled for either family of boards. code_size: bytes."""
+    info = compiled.info
+    architecture, accuracy = info["architecture"], info.get("accuracy")
+    contents = Contents(
+        schema=SCHEMA,
+        name=compiled.name,
+        class_names=tuple(info["class_names"]),
+        random_weights=info["random_weights"],
+        input_shape=program.input_shape,
+        output_shape=program.output_shape,
+        target=compiled.target,
+        numerics=Numerics(rule.name, rule.bound),
+        fold_shuffle=compiled.fold_shuffle,
+        shuffle=Shuffle(**compiled.integer.shuffle, sites=shuffle_sites(compiled.integer.graph)),
+        macs=sum(layer.macs for layer in program.layers),
+        weight_bytes=program.weight_bytes,
+        code_bytes=code_size,
+        layers=tuple(layer_entry(layer) for layer in program.layers),
+        memory=memory,
+        schedules=schedules,
+        accuracy=Accuracy(**accuracy) if accuracy else None,
+        tools={"shufflec": __version__, **{tool: importlib.metadata.version(tool) for tool in TOOLS}},
+        library=compiled.library_name,
+        files=files,
+    )
+    return Manifest(
+        contents,
+        architecture_from_dict(architecture) if architecture else None,
+        Preprocessing.from_dict(info["preprocessing"]),
+    )
 
 
 def compile_model(

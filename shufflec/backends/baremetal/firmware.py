@@ -2,32 +2,28 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import onnx
 
-from shufflec import __version__
 from shufflec.backends.baremetal import source
 from shufflec.backends.baremetal.budget import Need, check_budget
 from shufflec.backends.baremetal.layout import ALIGNMENT, lay_out
 from shufflec.backends.baremetal.link import archive, link_firmware
 from shufflec.backends.baremetal.machine_code import MachineCode, inspect_firmware
 from shufflec.backends.baremetal.source import Interface
-from shufflec.backends.compile import TOOLS, layer_entry, memory_entry, safe_name, shuffle_sites
-from shufflec.backends.manifest import SCHEMA, Accuracy, Contents, FileEntry, Manifest, Numerics, Schedules, Shuffle
+from shufflec.backends.compile import manifest_of, memory_entry, safe_name
+from shufflec.backends.manifest import FileEntry, Manifest, Schedules
 from shufflec.backends.objects import compile_kernels
 from shufflec.backends.planner import MemoryPlan, plan
 from shufflec.backends.program import Program
-from shufflec.data.preprocessing import Preprocessing
 from shufflec.ir.graph import Graph
 from shufflec.ir.pipeline import IntegerModule, lower
 from shufflec.ir.reference import execute
 from shufflec.ir.rules import M
 from shufflec.kernels.mcu.select import select
-from shufflec.models.families import architecture_from_dict
 from shufflec.quantize.model_info import read_model_info
 from shufflec.targets.target import Target
 
@@ -86,35 +82,9 @@ class CompiledFirmware:
 
     def manifest(self, files: dict[str, FileEntry]) -> Manifest:
         """The bundle's manifest; files: of every file in it."""
-        program, accuracy = self.firmware.program, self.info.get("accuracy")
-        contents = Contents(
-            schema=SCHEMA,
-            name=self.name,
-            class_names=tuple(self.info["class_names"]),
-            random_weights=self.info["random_weights"],
-            input_shape=program.input_shape,
-            output_shape=program.output_shape,
-            target=self.target,
-            numerics=Numerics(M.name, M.bound),
-            fold_shuffle=self.fold_shuffle,
-            shuffle=Shuffle(**self.integer.shuffle, sites=shuffle_sites(self.integer.graph)),
-            macs=sum(layer.macs for layer in program.layers),
-            weight_bytes=program.weight_bytes,
-            code_bytes=self.firmware.code.code_bytes,
-            layers=tuple(layer_entry(layer) for layer in program.layers),
-            memory=memory_entry(self.firmware.plan, self.firmware.code.stack_bytes),
-            accuracy=Accuracy(**accuracy) if accuracy else None,
-            schedules=Schedules(0, 0, {}),  # these kernels have one tiling each
-            tools={"shufflec": __version__, **{tool: importlib.metadata.version(tool) for tool in TOOLS}},
-            library=self.library_name,
-            files=files,
-        )
-        architecture = self.info["architecture"]
-        return Manifest(
-            contents,
-            architecture_from_dict(architecture) if architecture else None,
-            Preprocessing.from_dict(self.info["preprocessing"]),
-        )
+        firmware, tiled = self.firmware, Schedules(0, 0, {})  # these kernels have one tiling each
+        memory = memory_entry(firmware.plan, firmware.code.stack_bytes)
+        return manifest_of(self, firmware.program, M, firmware.code.code_bytes, memory, tiled, files)
 
 
 def compile_firmware(
