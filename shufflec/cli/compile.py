@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from shufflec.cli.console import JsonOption, emit_json, progress_bar, stdout_console
-from shufflec.cli.model_source import Stages, model_source, prepared_model
+from shufflec.cli.model_source import Stages, model_source, prepared_model, wishes_of
 from shufflec.errors import DeviceError, OptionError, ToolMissingError
 
 if TYPE_CHECKING:
@@ -101,9 +102,7 @@ def compile_command(
         check_place(output)
     if export is not None:
         _check_export(board, export, export_format)
-    wishes = {"groups": groups, "scale": scale, "variant": variant, "classes": classes, "input_size": input_size}
-    wishes["family"] = family
-    wishes = {name: value for name, value in wishes.items() if value is not None}
+    wishes = wishes_of(groups, scale, variant, classes, input_size, family)
     stages = Stages()
     with progress_bar() as bar:
         stages.show(bar)
@@ -195,14 +194,8 @@ def _verified(bundle: Bundle, target: Target, stages: Stages) -> str:
     from shufflec.profiling.remote_network import RemoteNetwork
     from shufflec.profiling.verify import verify
 
-    stages("checking the code", 0, VERIFIED_INPUTS)
-    done = 0
-
-    def advance() -> None:
-        nonlocal done
-        done += 1
-        stages("checking the code", done, VERIFIED_INPUTS)
-
+    advance = partial(stages, "checking the code")
+    advance(0, VERIFIED_INPUTS)
     if target.family != "host" and not target.qemu_cpu:
         return f"not checked: no emulated core is known for {target.name}"
     if target.family == "baremetal":
@@ -217,7 +210,7 @@ def _verified(bundle: Bundle, target: Target, stages: Stages) -> str:
     return f"every layer equals the integer reference, bit for bit, for {VERIFIED_INPUTS} inputs on {device}"
 
 
-def _verified_firmware(bundle: Bundle, target: Target, stages: Stages, advance: Callable[[], None]) -> str:
+def _verified_firmware(bundle: Bundle, target: Target, stages: Stages, advance: Callable[[int, int], None]) -> str:
     """The same for firmware, on QEMU's board of the core."""
     from shufflec.profiling.firmware import FirmwareNetwork
     from shufflec.profiling.inputs import seeded_inputs

@@ -52,6 +52,20 @@ class Stages:
         self.notes.print(words, markup=False)
 
 
+def wishes_of(
+    groups: int | None,
+    scale: float | None,
+    variant: str | None,
+    classes: int | None,
+    input_size: str | None,
+    family: str | None,
+) -> dict[str, object]:
+    """The options that say which network, by name, without those that were not given."""
+    wishes = {"groups": groups, "scale": scale, "variant": variant, "classes": classes}
+    wishes |= {"input_size": input_size, "family": family}
+    return {name: value for name, value in wishes.items() if value is not None}
+
+
 def model_source(model: Path | None, wishes: dict[str, object], random_weights: bool, stages: Stages):
     """(name of the model, what prepare_model takes): a checkpoint, a path of an ONNX file, or random weights."""
     from shufflec.models.architecture import parse_input_size

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from shufflec.cli.console import JsonOption, emit_json, progress_bar, stderr_console, stdout_console
-from shufflec.cli.model_source import Stages, model_source, prepared_model
+from shufflec.cli.model_source import Stages, model_source, prepared_model, wishes_of
 from shufflec.cli.tune_view import tuning_view
 from shufflec.errors import OptionError
 
@@ -88,9 +88,7 @@ def tune_command(
         raise OptionError("--rpc", rpc, "boards come from the tracker", "give --rpc or --tracker")
     if tracker is not None and not key:
         raise OptionError("--tracker", tracker, "needs --key, the kind of board to ask it for")
-    wishes = {"groups": groups, "scale": scale, "variant": variant, "classes": classes, "input_size": input_size}
-    wishes["family"] = family
-    wishes = {name: value for name, value in wishes.items() if value is not None}
+    wishes = wishes_of(groups, scale, variant, classes, input_size, family)
     stages = Stages()
     with progress_bar() as bar:
         stages.show(bar)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -91,15 +92,7 @@ def profile_firmware(
     without QEMU, DeviceError when the firmware faults or writes outside of its arena.
     """
     network = FirmwareNetwork(bundle, say)
-    checked = 0
-
-    def advance() -> None:
-        nonlocal checked
-        checked += 1
-        progress("checking outputs", checked, len(inputs))
-
-    progress("checking outputs", 0, len(inputs))
-    verify(network, bundle.graph(), bundle.layers, inputs, advance)
+    verify(network, bundle.graph(), bundle.layers, inputs, partial(progress, "checking outputs"))
     progress("counting", 0, 2)
     whole = network.start(inputs[:1])
     progress("counting", 1, 2)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from statistics import median
 from typing import TYPE_CHECKING
 
@@ -122,15 +123,8 @@ def profile_serial(
     counts no cycles is checked all the same; its instructions are counted on the emulated board of its core. Raises
     WrongResultError that names the first wrong layer, DeviceError, and what profile_firmware does.
     """
-    network, checked = SerialNetwork(bundle, line, timeout_s, **options), 0
-
-    def advance() -> None:
-        nonlocal checked
-        checked += 1
-        progress("checking outputs", checked, len(inputs))
-
-    progress("checking outputs", 0, len(inputs))
-    verify(network, bundle.graph(), bundle.layers, inputs, advance)
+    network = SerialNetwork(bundle, line, timeout_s, **options)
+    verify(network, bundle.graph(), bundle.layers, inputs, partial(progress, "checking outputs"))
     board = network.device.board
     clock = board.clock_hz or bundle.target.clock_hz
     if not board.counts_cycles:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from statistics import median
 from typing import TYPE_CHECKING
 
@@ -109,17 +110,9 @@ def profile_bundle(
     if repeats < 1:
         raise OptionError("--repeats", repeats, "expected at least 1")
     check_bundle(bundle)
-    checked = 0
-
-    def advance() -> None:
-        nonlocal checked
-        checked += 1
-        progress("checking outputs", checked, len(inputs))
-
-    progress("checking outputs", 0, len(inputs))
     with session.caches_ignored():
         network = RemoteNetwork(bundle, session)
-        verify(network, bundle.graph(), bundle.layers, inputs, advance)
+        verify(network, bundle.graph(), bundle.layers, inputs, partial(progress, "checking outputs"))
     simulated = session.kind == "simulated"
     count, each = 1 if simulated else repeats, 1 + len(bundle.layers)
     rounds = []

@@ -26,15 +26,17 @@ def verify(
     graph: Graph,
     layers: Sequence[LayerEntry],
     inputs: Sequence[np.ndarray],
-    progress: Callable[[], None] = lambda: None,
+    progress: Callable[[int, int], None] = lambda done, total: None,
     every_layer: bool = False,
 ) -> None:
     """Runs every input, float32 (1, 3, H, W), on both sides and compares the logits bit for bit.
 
     layers: of the compiled network, in order, each with its name, kind and the tensor of the graph that it computes.
+    progress(done, total): inputs, at the start and after each.
     every_layer: compare each layer's tensor as well: equal logits can hide a wrong value that saturates later.
     Raises WrongResultError that names the first layer whose tensor differs.
     """
+    progress(0, len(inputs))
     for number, x in enumerate(inputs):
         expected = execute(graph, x)
         logits = network.run(x)
@@ -46,7 +48,7 @@ def verify(
         if found:
             hint = "compile the model again; if it stays so, report it with the bundle"
             raise WrongResultError(f"input {number}: {found}", hint)
-        progress()
+        progress(number + 1, len(inputs))
 
 
 def same_bits(a: np.ndarray, b: np.ndarray) -> bool:
