@@ -21,9 +21,7 @@ def profile_command(
     ] = None,
     target: Annotated[
         str | None,
-        typer.Option(
-            metavar="NAME", help="Without BUNDLE: the bundled model, compiled if the newest is for another."
-        ),
+        typer.Option(metavar="NAME", help="Without BUNDLE: the bundled model, compiled if the newest is for another."),
     ] = None,
     rpc: Annotated[
         str | None,

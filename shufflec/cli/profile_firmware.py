@@ -10,15 +10,13 @@ from shufflec.cli.console import emit_json, progress_bar, stderr_console, stdout
 if TYPE_CHECKING:
     from shufflec.backends.bundle import Bundle
     from shufflec.profiling.firmware import FirmwareProfile
+    from shufflec.profiling.firmware_serial import SerialProfile
 
 
 def firmware_profile(bundle: Bundle, inputs: int, folder: Path, json: bool, detail: bool) -> None:
     """Profiles a Cortex-M bundle and writes its reports to a folder."""
-    from shufflec.files import write_atomic
     from shufflec.profiling.firmware import profile_firmware
     from shufflec.profiling.inputs import seeded_inputs
-    from shufflec.reports.build import bundle_report, files_of
-    from shufflec.reports.terminal import print_report
 
     notes = stderr_console()
     with progress_bar() as bar:
@@ -29,6 +27,24 @@ def firmware_profile(bundle: Bundle, inputs: int, folder: Path, json: bool, deta
             lambda phase, done, total: bar.update(task, description=phase, completed=done, total=total),
             lambda words: notes.print(words, markup=False),
         )
+    show_profile(bundle, found, folder, _facts(bundle, found), _lines(bundle, found), json, detail)
+
+
+def show_profile(
+    bundle: Bundle,
+    found: FirmwareProfile | SerialProfile,
+    folder: Path,
+    facts: dict[str, object],
+    lines: list[str],
+    json: bool,
+    detail: bool,
+) -> None:
+    """Writes the reports of a profiled firmware and prints them. facts, lines: what the report's schema has no place
+    for, for --json and for people."""
+    from shufflec.files import write_atomic
+    from shufflec.reports.build import bundle_report, files_of
+    from shufflec.reports.terminal import print_report
+
     report = bundle_report(bundle, found.profile, found.stack_bytes)
     written = [write_atomic(folder / name, text) for name, text in files_of(report).items()]
     if json:
@@ -36,14 +52,14 @@ def firmware_profile(bundle: Bundle, inputs: int, folder: Path, json: bool, deta
             {
                 "bundle": str(bundle.path),
                 "files": [str(file) for file in written],
-                "firmware": _facts(bundle, found),
+                "firmware": facts,
                 "report": report.to_dict(),
             }
         )
         return
     console = stdout_console()
     print_report(console, report, detail)
-    for line in _lines(bundle, found):
+    for line in lines:
         console.print(line, markup=False)
     console.print(f"\nWrote {' and '.join(map(str, written))}", markup=False)
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from shufflec.cli.console import emit_json, progress_bar, stderr_console, stdout_console
+from shufflec.cli.console import progress_bar, stderr_console
+from shufflec.cli.profile_firmware import show_profile
 
 if TYPE_CHECKING:
     from shufflec.backends.bundle import Bundle
@@ -25,11 +26,8 @@ def serial_profile(
 ) -> None:
     """Profiles a Cortex-M bundle on the board at a port and writes its reports to a folder."""
     from shufflec.devices.serial_port import SerialPort
-    from shufflec.files import write_atomic
     from shufflec.profiling.firmware_serial import profile_serial
     from shufflec.profiling.inputs import seeded_inputs
-    from shufflec.reports.build import bundle_report, files_of
-    from shufflec.reports.terminal import print_report
 
     notes = stderr_console()
     with SerialPort(port, baud) as line, progress_bar() as bar:
@@ -43,23 +41,7 @@ def serial_profile(
             lambda phase, done, total: bar.update(task, description=phase, completed=done, total=total),
             lambda words: notes.print(words, markup=False),
         )
-    report = bundle_report(bundle, found.profile, found.stack_bytes)
-    written = [write_atomic(folder / name, text) for name, text in files_of(report).items()]
-    if json:
-        emit_json(
-            {
-                "bundle": str(bundle.path),
-                "files": [str(file) for file in written],
-                "firmware": _facts(bundle, found, port),
-                "report": report.to_dict(),
-            }
-        )
-        return
-    console = stdout_console()
-    print_report(console, report, detail)
-    for line in _lines(bundle, found, port):
-        console.print(line, markup=False)
-    console.print(f"\nWrote {' and '.join(map(str, written))}", markup=False)
+    show_profile(bundle, found, folder, _facts(bundle, found, port), _lines(bundle, found, port), json, detail)
 
 
 def _facts(bundle: Bundle, found: SerialProfile, port: str) -> dict[str, object]:
