@@ -16,6 +16,7 @@ from shufflec.kernels.a64.emitter import Pointer, Value
 from shufflec.kernels.kernel import Kernel, Packed, Workload
 from shufflec.kernels.mcu import mve
 from shufflec.kernels.mcu.emitter import MEmitter, MRule, const, residual_factor, table
+from shufflec.kernels.mcu.windows import plane
 
 NAME = "mve-pointwise-1"
 HELD = 6  # vectors of activations in registers
@@ -34,9 +35,7 @@ def accepts(workload: Workload) -> bool:
 def build(workload: Workload) -> Kernel:
     """The kernel of a 1x1 workload. A tile is a row, or the whole plane where its rows follow each other."""
     p = dict(workload.params)
-    rows = [p["in_row"], p["out_row"]] + ([p["residual_row"]] if p["residual"] else [])
-    flat = all(row == p["width"] for row in rows)
-    height, width = (1, p["height"] * p["width"]) if flat else (p["height"], p["width"])
+    height, width = plane(p)
     builder = _Pointwise(workload, p)
     e = builder.e
     with e.tiles() as y:

@@ -16,6 +16,7 @@ from shufflec.kernels.a64.emitter import Pointer, Value
 from shufflec.kernels.kernel import Kernel, Packed, Workload
 from shufflec.kernels.mcu import mve
 from shufflec.kernels.mcu.emitter import MEmitter, MRule, const, table
+from shufflec.kernels.mcu.windows import stream_rows
 
 NAME = "mve-stem-pool-1"
 PIXELS = 2
@@ -38,14 +39,7 @@ def build(workload: Workload) -> Kernel:
     p = dict(workload.params)
     stem = _Stem(workload, p)
     e = stem.e
-    with e.tiles() as y:
-        first = e.bind(2 * y - 1)
-        with e.loop(3) as i:
-            row = e.bind(first + i)
-            new = tirx.any(tirx.EQ(y, const(0)), i >= 1)
-            with e.when(tirx.all(new, row >= 0, row < p["mid_height"])):
-                stem.convolve(row)
-        stem.pool(y)
+    stream_rows(e, p["mid_height"], stem.convolve, stem.pool)
 
     def pack(constants: dict[str, np.ndarray]) -> Packed:
         weight = constants["weight"].reshape(p["out_channels"], -1)
