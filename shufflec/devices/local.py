@@ -57,11 +57,7 @@ def _stands_for(server: RunningServer, target: Target) -> bool:
 
 def down(target_name: str | None = None, port: int | None = None) -> list[RunningServer]:
     """Stops the devices of that target and on that port, all when neither is given; returns those it stopped."""
-    chosen = [
-        server
-        for server in devices()
-        if target_name in (None, server.target) and port in (None, server.port)
-    ]
+    chosen = [server for server in devices() if target_name in (None, server.target) and port in (None, server.port)]
     for server in chosen:
         process_state.stop(server)
     return chosen
