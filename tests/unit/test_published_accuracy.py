@@ -8,7 +8,7 @@ import pytest
 
 from shufflec.models.architecture import GROUPS, Architecture
 from shufflec.models.architecture_v2 import SCALES, ArchitectureV2
-from shufflec.models.published import is_imagenet, published_accuracy
+from shufflec.models.published_accuracy import is_imagenet, published_accuracy
 
 
 @pytest.mark.parametrize(
