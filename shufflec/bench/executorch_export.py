@@ -2,8 +2,8 @@
 
     python -m shufflec.bench.executorch_export JOB
 
-JOB is JSON: architecture [groups, scale, [height, width]], calibration (.npy), quantized, output. Needs executorch
-and torchao on PYTHONPATH, which no other part of shufflec does.
+JOB is JSON: architecture [groups or null for ShuffleNetV2, scale, [height, width]], calibration (.npy), quantized,
+output. Needs executorch and torchao on PYTHONPATH, which no other part of shufflec does.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from executorch.exir import to_edge_transform_and_lower
 from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e, prepare_pt2e
 
 from shufflec.bench.workload import bench_architecture
+from shufflec.models.networks import build
 from shufflec.models.random_weights import random_checkpoint
-from shufflec.models.shufflenet_v1 import build
 
 
 def main() -> None:

@@ -20,6 +20,7 @@ from onnx import numpy_helper
 from shufflec.errors import UnsupportedModelError
 
 _MAGIC = 7767517
+_SLICES = -23300  # id of the array parameter 0: its length and its values
 _RELU = 1  # activation_type of ncnn's convolutions
 _CONVOLUTIONS = ("Convolution", "ConvolutionDepthWise")
 
@@ -40,7 +41,7 @@ class _Layer:
     name: str
     bottoms: list[str]
     tops: list[str]
-    params: dict[int, int] = field(default_factory=dict)
+    params: dict[int, int | str] = field(default_factory=dict)
     weights: list[bytes] = field(default_factory=list)  # in the order in which ncnn's load_model reads them
     source: str = ""  # the ONNX name of the tensor that enters
 
@@ -111,7 +112,7 @@ class _Conversion:
         kind: str,
         node: onnx.NodeProto,
         bottoms: list[str],
-        params: dict[int, int],
+        params: dict[int, int | str],
         weights: Sequence[bytes] = (),
         relu: bool = False,
     ) -> _Layer:
@@ -171,6 +172,12 @@ class _Conversion:
     def concat(self, node: onnx.NodeProto) -> _Layer:
         return self.layer("Concat", node, list(node.input), {0: 0})  # ncnn counts axes without the batch
 
+    def split(self, node: onnx.NodeProto) -> _Layer:
+        sizes = self.constants[node.input[1]]
+        layer = self.layer("Slice", node, [node.input[0]], {_SLICES: ",".join(map(str, [len(sizes), *sizes])), 1: 0})
+        layer.tops = list(node.output)
+        return layer
+
     def flatten(self, node: onnx.NodeProto) -> None:
         self.alias[node.output[0]] = self.blob(node.input[0])  # ncnn's global pooling is flat already
 
@@ -198,6 +205,7 @@ _CONVERTERS: dict[str, Callable[[_Conversion, onnx.NodeProto], _Layer | None]] =
     "Add": _Conversion.add,
     "Relu": _Conversion.relu,
     "Concat": _Conversion.concat,
+    "Split": _Conversion.split,
     "Flatten": _Conversion.flatten,
     "Squeeze": _Conversion.flatten,
     "Reshape": _Conversion.reshape,

@@ -12,6 +12,7 @@ import onnx
 
 from shufflec.backends.bundle import Bundle
 from shufflec.backends.compile import compile_model
+from shufflec.bench.report import network_title
 from shufflec.bench.saved import records_digest, source_digest
 from shufflec.bench.workload import Workload
 from shufflec.errors import DeviceError
@@ -23,7 +24,7 @@ from shufflec.targets.target import Target
 
 
 def own_key(
-    target: Target, groups: int, scale: float = 1.0, input_size: tuple[int, int] = (224, 224)
+    target: Target, groups: int | None, scale: float = 1.0, input_size: tuple[int, int] = (224, 224)
 ) -> dict[str, object]:
     """Everything that decides `run_shufflec` of such a network: the whole package, tuned records, board and tools."""
     packages = ("apache-tvm", "apache-tvm-ffi", "torch", "onnx", "nncf", "numpy", "ziglang", "capstone")
@@ -52,7 +53,8 @@ def run_shufflec(workload: Workload, target: Target, fold_shuffle: bool = True) 
     fold_shuffle: False leaves every channel shuffle a copy. The output is compared with the integer reference, bit for
     bit, before anything is counted. Raises WrongResultError where it differs, DeviceError when the board fails.
     """
-    compiled = compile_model(onnx.load(workload.qdq_onnx), target, f"bench-g{workload.groups}", fold_shuffle)
+    name = f"bench-{network_title(workload.groups)}"
+    compiled = compile_model(onnx.load(workload.qdq_onnx), target, name, fold_shuffle)
     image = np.load(workload.input, allow_pickle=False)
     with tempfile.TemporaryDirectory(prefix="shufflec-bench-") as name:
         # Not write_bundle: the bench must not become the newest bundle, which `shufflec profile` takes by itself.

@@ -1,14 +1,15 @@
-"""The README's table of measurements, generated from the bench report, so that the two cannot differ.
+"""The README's tables of measurements, generated from the bench report, so that the two cannot differ.
 
-It stands between two marker lines; everything else of the file stays as it is.
+They stand between two marker lines; everything else of the file stays as it is.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from shufflec.bench.render import engine_title
-from shufflec.bench.report import OWN_NAME, BenchReport, Row
+from shufflec.bench.report import OWN_NAME, BenchReport, Column, Row, network_title
 from shufflec.errors import InputFileError
 from shufflec.files import read_limited, write_atomic
 
@@ -19,19 +20,26 @@ _BOARDS = {"rasp3": "Pi 3B+", "rasp4": "Pi 4", "rasp5": "Pi 5", "zero2w": "Zero 
 
 
 def readme_table(report: BenchReport) -> str:
-    """The block with its markers: instructions, estimated milliseconds, and correlation for every engine."""
-    columns = report.columns()
+    """The block with its markers: instructions, estimated milliseconds, and correlation for every engine.
+
+    A table for ShuffleNetV1, and one for V2.
+    """
+    tables = ["\n".join(f"| {' | '.join(line)} |" for line in _lines(report, part)) for part in report.tables()]
+    return "\n".join([START, "\n\n".join(tables), END])
+
+
+def _lines(report: BenchReport, columns: Sequence[Column]) -> list[list[str]]:
     titles = [
-        f"{_BOARDS.get(target, target)} ({core.removeprefix('cortex-').upper()}), g={groups}"
+        f"{_BOARDS.get(target, target)} ({core.removeprefix('cortex-').upper()}), {network_title(groups)}"
         for target, core, groups in columns
     ]
     lines = [["engine", *titles], ["---", *["---:"] * len(columns)]]
-    for engine in report.engines():
+    for engine in report.engines(columns):
         name = engine_title(engine)
         own = engine[0] == OWN_NAME
         cells = [_cell(report.find(engine, column), own) for column in columns]
         lines.append([f"**{name}**" if own else name, *cells])
-    return "\n".join([START, *(f"| {' | '.join(line)} |" for line in lines), END])
+    return lines
 
 
 def _cell(row: Row | None, bold: bool) -> str:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from shufflec.bench.report import OWN_NAME, BenchReport, Row
+from collections.abc import Sequence
+
+from shufflec.bench.report import OWN_NAME, BenchReport, Column, Row, network_title
 from shufflec.reports.markup import Markup, element, join
 from shufflec.reports.page_style import style_sheet
 
@@ -15,10 +17,10 @@ _TABLE_STYLE = (
 )
 
 
-def column_title(column: tuple[str, str, int]) -> str:
+def column_title(column: Column) -> str:
     """E.g. "Cortex-A72 (rasp4), g=3"."""
     target, core, groups = column
-    return f"{core.replace('cortex', 'Cortex').replace('-a', '-A')} ({target}), g={groups}"
+    return f"{core.replace('cortex', 'Cortex').replace('-a', '-A')} ({target}), {network_title(groups)}"
 
 
 def engine_title(engine: tuple[str, str]) -> str:
@@ -43,11 +45,11 @@ def cell_text(row: Row | None) -> str:
     return f"{figures}, {'r' if row.right else 'wrong: r'} {row.correlation:.4f}"
 
 
-def table(report: BenchReport) -> list[list[str]]:
-    """Header and lines of the comparison as text."""
-    lines = [["engine", *map(column_title, report.columns())]]
-    for engine in report.engines():
-        lines.append([engine_title(engine), *(cell_text(report.find(engine, column)) for column in report.columns())])
+def table(report: BenchReport, columns: Sequence[Column]) -> list[list[str]]:
+    """Header and lines of one of the comparison's tables as text."""
+    lines = [["engine", *map(column_title, columns)]]
+    for engine in report.engines(columns):
+        lines.append([engine_title(engine), *(cell_text(report.find(engine, column)) for column in columns)])
     return lines
 
 
@@ -121,16 +123,18 @@ def notes(report: BenchReport) -> list[str]:
 
 
 def _facts(report: BenchReport) -> list[str]:
-    macs = ", ".join(f"g={groups} {count / 1e6:.1f} M" for groups, count in report.macs.items())
+    macs = ", ".join(f"{network_title(groups)} {count / 1e6:.1f} M" for groups, count in report.macs.items())
     versions = ", ".join(f"{name} {version}" for name, version in report.environment.items())
     return [f"{report.workload} MACs: {macs}.", report.method, f"Environment: {versions}."]
 
 
 def markdown(report: BenchReport) -> str:
-    """The table as GitHub Markdown, with setup and method below it."""
-    header, *lines = [[cell.replace("|", "\\|") for cell in line] for line in table(report)]
-    rows = [header, ["---", *["---:"] * (len(header) - 1)], *lines]
-    parts = [f"# {TITLE}", "\n\n".join(_facts(report)), "\n".join(f"| {' | '.join(row)} |" for row in rows)]
+    """The tables as GitHub Markdown, with setup and method below them."""
+    parts = [f"# {TITLE}", "\n\n".join(_facts(report))]
+    for columns in report.tables():
+        header, *lines = [[cell.replace("|", "\\|") for cell in line] for line in table(report, columns)]
+        rows = [header, ["---", *["---:"] * (len(header) - 1)], *lines]
+        parts.append("\n".join(f"| {' | '.join(row)} |" for row in rows))
     groups = (verdicts(report), disagreements(report), notes(report))
     parts += ["\n".join(f"- {sentence}" for sentence in group) for group in groups if group]
     return "\n\n".join(parts) + "\n"
@@ -138,27 +142,13 @@ def markdown(report: BenchReport) -> str:
 
 def html(report: BenchReport) -> str:
     """The same as one self-contained page."""
-    columns = report.columns()
-    best = {column: report.best_peer(column) for column in columns}
-    titles = [element("th", column_title(column), class_="n") for column in columns]
-    header = element("tr", element("th", "Engine"), *titles)
-    body = []
-    for engine in report.engines():
-        cells = [element("td", engine_title(engine))]
-        for column in columns:
-            row = report.find(engine, column)
-            style = "n"
-            if row is not None and row.total is not None:
-                style += "" if row.right else " wrong"
-                style += " best" if row is best[column] else ""
-            cells.append(element("td", cell_text(row), class_=style))
-        body.append(element("tr", *cells, class_="own" if engine[0] == OWN_NAME else None))
+    tables = [element("div", _html_table(report, columns), class_="scroll") for columns in report.tables()]
     sentences = [*verdicts(report), *disagreements(report)]
     page = element(
         "main",
         element("h1", TITLE),
         *(element("p", fact, class_="soft") for fact in _facts(report)),
-        element("section", element("div", element("table", header, *body), class_="scroll"), class_="card"),
+        *(element("section", shown, class_="card") for shown in tables),
         element("section", element("h2", "In one line each"), _list(sentences), class_="card"),
         element("section", element("h2", "How each engine was run"), _list(notes(report)), class_="card"),
         element("footer", "Written by `shufflec bench peers`; the same figures are in the .json beside this file."),
@@ -170,6 +160,23 @@ def html(report: BenchReport) -> str:
         element("style", Markup(style_sheet() + _TABLE_STYLE)),
     )
     return f'<!doctype html>\n<html lang="en">{head}<body>{page}</body></html>\n'
+
+
+def _html_table(report: BenchReport, columns: Sequence[Column]) -> Markup:
+    best = {column: report.best_peer(column) for column in columns}
+    titles = [element("th", column_title(column), class_="n") for column in columns]
+    body = []
+    for engine in report.engines(columns):
+        cells = [element("td", engine_title(engine))]
+        for column in columns:
+            row = report.find(engine, column)
+            style = "n"
+            if row is not None and row.total is not None:
+                style += "" if row.right else " wrong"
+                style += " best" if row is best[column] else ""
+            cells.append(element("td", cell_text(row), class_=style))
+        body.append(element("tr", *cells, class_="own" if engine[0] == OWN_NAME else None))
+    return element("table", element("tr", element("th", "Engine"), *titles), *body)
 
 
 def _list(sentences: list[str]) -> Markup:

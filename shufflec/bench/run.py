@@ -15,7 +15,7 @@ from shufflec.bench.board_files import board_root
 from shufflec.bench.emulate import Board, run_peer
 from shufflec.bench.own_row import own_key, run_shufflec
 from shufflec.bench.peers import PEERS, Peer, PeerModel
-from shufflec.bench.report import OWN_NAME, BenchReport, Row, correlation
+from shufflec.bench.report import OWN_NAME, BenchReport, Row, correlation, network_title
 from shufflec.bench.saved import Job, Progress, complete, source_digest
 from shufflec.bench.workload import Workload, bench_architecture, make_workload
 from shufflec.devices.build import build_lock, build_plugin
@@ -26,7 +26,10 @@ from shufflec.targets.target import Target
 
 Say = Callable[[str], None]
 
-WORKLOAD = "ShuffleNetV1 1.0x, 224x224, 1000 classes, batch 1, random weights (latency work: no trained accuracy)."
+WORKLOAD = (
+    "ShuffleNetV1 1.0x (paper) and ShuffleNetV2 1.0x (torchvision), 224x224, 1000 classes, batch 1, random weights "
+    "(latency work: no trained accuracy)."
+)
 METHOD = (
     "Executed AArch64 instructions of one inference on 1 thread, under qemu-user with each board's core, counted by a "
     "plugin between two marks in the running engine; the third inference counts. r is the correlation of the logits "
@@ -68,9 +71,16 @@ def select(pattern: str) -> tuple[bool, list[Peer]]:
 
 
 def run_bench(
-    targets: Sequence[Target], groups: Sequence[int], pattern: str, say: Say, progress: Progress, fresh: bool = False
+    targets: Sequence[Target],
+    groups: Sequence[int | None],
+    pattern: str,
+    say: Say,
+    progress: Progress,
+    fresh: bool = False,
 ) -> BenchReport:
     """Measures the engines whose name contains `pattern` (all for "") on every target and number of groups.
+
+    groups: of ShuffleNetV1; None for ShuffleNetV2.
 
     say: told before anything that takes time. progress(what, done, total): before every measurement. fresh: measures
     again what an earlier run has kept.
@@ -79,9 +89,9 @@ def run_bench(
     with tempfile.TemporaryDirectory(prefix="shufflec-bench-") as name:
 
         @cache
-        def workload(count: int) -> Workload:
-            say(f"building and quantizing the network: g={count}")
-            return make_workload(count, Path(name) / f"g{count}")
+        def workload(count: int | None) -> Workload:
+            say(f"building and quantizing the network: {network_title(count)}")
+            return make_workload(count, Path(name) / network_title(count))
 
         @cache
         def guest() -> _Guest:
@@ -98,14 +108,14 @@ def run_bench(
     return BenchReport(WORKLOAD, METHOD, macs, _environment(bool(peers)), rows)
 
 
-def _own_job(target: Target, groups: int, workload: Callable[[int], Workload]) -> Job:
+def _own_job(target: Target, groups: int | None, workload: Callable[[int | None], Workload]) -> Job:
     def run() -> dict:
         return asdict(_own_row(workload(groups), target))
 
-    return Job(f"{OWN_NAME} on {target.name}, g={groups}", own_key(target, groups), run, _ran)
+    return Job(f"{OWN_NAME} on {target.name}, {network_title(groups)}", own_key(target, groups), run, _ran)
 
 
-def _peer_job(peer: Peer, target: Target, groups: int, workload: Callable, guest: Callable, say: Say) -> Job:
+def _peer_job(peer: Peer, target: Target, groups: int | None, workload: Callable, guest: Callable, say: Say) -> Job:
     def run() -> dict:
         return asdict(_peer_row(peer, workload(groups), target, guest(), say))
 
@@ -118,7 +128,7 @@ def _peer_job(peer: Peer, target: Target, groups: int, workload: Callable, guest
         "sources": source_digest(_PEER_ROOMS),
         "versions": _environment(emulated=False),
     }
-    return Job(f"{peer.key} on {target.name}, g={groups}", key, run, _ran)
+    return Job(f"{peer.key} on {target.name}, {network_title(groups)}", key, run, _ran)
 
 
 def _ran(row: dict) -> bool:

@@ -32,6 +32,7 @@ class Code(IntEnum):
     PAD = 34
     TRANSPOSE = 39
     MEAN = 40
+    SPLIT = 49
     QUANTIZE = 114
 
 
@@ -60,6 +61,7 @@ _OPTIONS: dict[Code, tuple[int, dict[str, tuple[int, str, int]]]] = {
     Code.CONCATENATION: (10, {"axis": (0, "Int32", 0)}),
     Code.ADD: (11, {"relu": (0, "Int8", 0)}),
     Code.MEAN: (27, {"keep_dims": (0, "Int8", 0)}),
+    Code.SPLIT: (35, {"parts": (0, "Int32", 0)}),
 }
 _POOL = {
     "padding": (0, "Int8", 0),

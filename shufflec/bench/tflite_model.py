@@ -199,6 +199,17 @@ class _Conversion:
         inputs = [self.numbers[operand] for operand in node.input]
         self.numbers[name] = self.emit(Code.ADD, inputs, self.fresh(name, self.shape(inputs[0])), relu=relu)
 
+    def split(self, node: onnx.NodeProto) -> None:
+        """SPLIT makes equal parts along the last axis; a part keeps the scale of the whole."""
+        source, sizes = self.numbers[node.input[0]], self.constants[node.input[1]]
+        if len(set(sizes.tolist())) != 1:
+            raise UnsupportedModelError(f"TFLite conversion: {node.name} splits channels into unequal parts")
+        shape = (*self.shape(source)[:3], int(sizes[0]))
+        outputs = [self.like(name, shape, source) for name in node.output]
+        axis = self.constant(f"{node.name}.axis", np.array(3, np.int32))
+        self.out.operators.append(Operator(Code.SPLIT, [axis, source], outputs, {"parts": len(outputs)}))
+        self.numbers |= dict(zip(node.output, outputs, strict=True))
+
     def concat(self, node: onnx.NodeProto) -> None:
         inputs = [self.numbers[operand] for operand in node.input]
         shape = (*self.shape(inputs[0])[:3], sum(self.shape(number)[3] for number in inputs))
@@ -236,6 +247,7 @@ _CONVERTERS: dict[str, Callable[[_Conversion, onnx.NodeProto], None]] = {
     "GlobalAveragePool": _Conversion.global_average,
     "Add": _Conversion.add,
     "Concat": _Conversion.concat,
+    "Split": _Conversion.split,
     "Flatten": _Conversion.flatten,
     "Reshape": _Conversion.reshape,
 }

@@ -1,4 +1,4 @@
-"""The networks that engines run: ShuffleNetV1, mostly 1.0x at 224x224, with 1000 classes and random weights.
+"""The networks that engines run: ShuffleNetV1 and V2, mostly 1.0x at 224x224, with 1000 classes and random weights.
 
 Instruction counts do not depend on the weights (an engine that skipped zeros would be an exception), so no training
 is needed; the correlation with the float output still tells a right result from a wrong one.
@@ -15,7 +15,9 @@ import onnx
 import onnxruntime
 
 from shufflec.models.architecture import Architecture
+from shufflec.models.architecture_v2 import ArchitectureV2
 from shufflec.models.complexity import complexity
+from shufflec.models.families import AnyArchitecture
 from shufflec.models.random_weights import random_checkpoint
 from shufflec.quantize.export import INPUT, export_onnx
 from shufflec.quantize.ptq import quantize_model
@@ -28,14 +30,14 @@ _MEASURED_IMAGE_SEED = 1000
 class Workload:
     """One network with all that engines need of it.
 
-    float_onnx, qdq_onnx: files. input: .npy, float32 [1, 3, height, width]. reference: the float model's logits [1000]
-    on that input. ranges: (least, largest) value of each tensor of the float model over the calibration images.
-    macs: multiply-accumulates of one inference.
+    groups: of ShuffleNetV1; None for ShuffleNetV2. float_onnx, qdq_onnx: files. input: .npy, float32
+    [1, 3, height, width]. reference: the float model's logits [1000] on that input. ranges: (least, largest) value of
+    each tensor of the float model over the calibration images. macs: multiply-accumulates of one inference.
     """
 
-    groups: int
+    groups: int | None
     folder: Path
-    architecture: Architecture
+    architecture: AnyArchitecture
     float_onnx: Path
     qdq_onnx: Path
     input: Path
@@ -45,12 +47,18 @@ class Workload:
     macs: int
 
 
-def bench_architecture(groups: int, scale: float = 1.0, input_size: tuple[int, int] = (224, 224)) -> Architecture:
-    """The network of the paper with 1000 classes."""
+def bench_architecture(
+    groups: int | None, scale: float = 1.0, input_size: tuple[int, int] = (224, 224)
+) -> AnyArchitecture:
+    """The network with 1000 classes: of the paper; ShuffleNetV2, for groups None, in torchvision's form."""
+    if groups is None:
+        return ArchitectureV2(scale, "torchvision", classes=1000, input_size=input_size)
     return Architecture(groups=groups, scale=scale, variant="paper", classes=1000, input_size=input_size)
 
 
-def make_workload(groups: int, folder: Path, scale: float = 1.0, input_size: tuple[int, int] = (224, 224)) -> Workload:
+def make_workload(
+    groups: int | None, folder: Path, scale: float = 1.0, input_size: tuple[int, int] = (224, 224)
+) -> Workload:
     """Builds, exports and quantizes the network into `folder`; the same files for the same arguments."""
     architecture = bench_architecture(groups, scale, input_size)
     float_model = export_onnx(random_checkpoint(architecture))
@@ -96,7 +104,7 @@ def absmax(ranges: Mapping[str, tuple[float, float]]) -> dict[str, float]:
     return {name: max(abs(low), abs(high)) for name, (low, high) in ranges.items()}
 
 
-def _noise(architecture: Architecture, seed: int) -> np.ndarray:
+def _noise(architecture: AnyArchitecture, seed: int) -> np.ndarray:
     """What a preprocessed photo looks like to first order: mean 0, standard deviation 1."""
     return np.random.default_rng(seed).standard_normal((1, 3, *architecture.input_size)).astype(np.float32)
 

@@ -13,6 +13,8 @@ import typer
 from shufflec.cli.console import JsonOption, emit_json, progress_bar, stderr_console, stdout_console
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from shufflec.targets.target import Target
 
 app = typer.Typer(no_args_is_help=True, help="Compare shufflec with other engines.\n\nExample: shufflec bench peers")
@@ -23,13 +25,20 @@ TargetsOption = Annotated[
 FreshOption = Annotated[
     bool, typer.Option("--fresh", help="Measure everything again; else a bench that was interrupted goes on.")
 ]
+#: The name of ShuffleNetV2 among the numbers of groups.
+V2 = "v2"
 GroupsOption = Annotated[str, typer.Option("--groups", metavar="NUMBERS", help="Networks, separated by commas.")]
 
 
 @app.command()
 def peers(
     targets: TargetsOption = "rasp4,rasp5",
-    groups: GroupsOption = "3,8",
+    groups: Annotated[
+        str,
+        typer.Option(
+            "--groups", metavar="NAMES", help="Networks, separated by commas: groups of ShuffleNetV1, v2 for V2."
+        ),
+    ] = "3,8,v2",
     engine: Annotated[
         str, typer.Option("--engine", metavar="TEXT", help="Only engines with this in their name, e.g. ncnn.")
     ] = "",
@@ -41,9 +50,12 @@ def peers(
         typer.Option("--readme", metavar="FILE", help="Write the table into this file, between its markers."),
     ] = None,
     fresh: FreshOption = False,
+    add: Annotated[
+        bool, typer.Option("--add", help="Keep the rows of DIR/arm-linux.json that are not measured now.")
+    ] = False,
     json: JsonOption = False,
 ) -> None:
-    """Count the instructions of one inference of ShuffleNetV1 1.0x in shufflec and in other engines, and estimate time.
+    """Count the instructions of one inference of ShuffleNetV1 and V2 1.0x here and in other engines, and estimate time.
 
     ncnn, ONNX Runtime, MNN, LiteRT and ExecuTorch come from their arm64 packages, run by an arm64 Python under
     emulation; the first use downloads them (180 MB). All engines get the same network with the same random weights
@@ -55,12 +67,16 @@ def peers(
         shufflec bench peers
 
         shufflec bench peers --targets rasp4 --groups 3 --engine ncnn -o /tmp/ncnn
+
+        shufflec bench peers --groups v2 --add
     """
     from shufflec.bench.render import disagreements, html, markdown, notes, table, verdicts
+    from shufflec.bench.report import added, load_report
     from shufflec.bench.run import run_bench
     from shufflec.files import write_atomic
 
-    boards, networks = _chosen(targets, groups)
+    boards, networks = _chosen(targets, groups, (V2,))
+    earlier = load_report(output / "arm-linux.json") if add else None
     if readme is not None:
         from shufflec.bench.readme_table import check_readme
 
@@ -68,6 +84,7 @@ def peers(
     err = stderr_console()
     with _shown_progress() as advance:
         report = run_bench(boards, networks, engine, lambda words: err.print(words, markup=False), advance, fresh)
+    report = added(earlier, report) if earlier is not None else report
     text = report.to_json()
     contents = {"arm-linux.json": text, "arm-linux.md": markdown(report), "arm-linux.html": html(report)}
     written = [write_atomic(output / name, content) for name, content in contents.items()]
@@ -79,7 +96,9 @@ def peers(
     if json:
         sys.stdout.write(text)
         return
-    _print(table(report), [*verdicts(report), *disagreements(report), *notes(report)])
+    for columns in report.tables():
+        _print(table(report, columns), [])
+    _print([], [*verdicts(report), *disagreements(report), *notes(report)])
     stdout_console().print(f"\nWrote {', '.join(map(str, written))}", markup=False)
 
 
@@ -150,17 +169,20 @@ def shuffle(
     _print(lines, ["Instructions of one inference, 224x224, 1000 classes, 1 thread; outputs equal bit for bit."])
 
 
-def _chosen(targets: str, groups: str) -> tuple[list[Target], list[int]]:
-    """The boards and networks that two options name. Raises OptionError for an unknown one."""
+def _chosen(targets: str, groups: str, others: tuple[str, ...] = ()) -> tuple[list[Target], list[int | None]]:
+    """The boards and networks that two options name; None for one of `others`. Raises OptionError for an unknown."""
     from shufflec.errors import OptionError
     from shufflec.models.architecture import GROUPS
     from shufflec.targets.target import load_target
 
     numbers = [word.strip() for word in groups.split(",")]
-    if unknown := [word for word in numbers if word not in map(str, GROUPS)]:
-        known = ", ".join(map(str, GROUPS))
+    known_words = [*map(str, GROUPS), *others]
+    if unknown := [word for word in numbers if word not in known_words]:
+        known = ", ".join(known_words)
         raise OptionError("--groups", unknown[0], f"expected some of {known}, separated by commas")
-    return [load_target(name.strip()) for name in targets.split(",")], [int(word) for word in numbers]
+    return [load_target(name.strip()) for name in targets.split(",")], [
+        None if word in others else int(word) for word in numbers
+    ]
 
 
 @contextmanager
@@ -180,6 +202,16 @@ def _shown_progress() -> Iterator[Callable[[str, int, int], None]]:
 
 
 def _print(lines: list[list[str]], sentences: list[str]) -> None:
+    """lines: a table with its header, or none."""
+    console = stdout_console()
+    if lines:
+        console.print(_table(lines))
+        console.print()
+    for sentence in sentences:
+        console.print(sentence, markup=False)
+
+
+def _table(lines: list[list[str]]) -> Table:
     from rich.table import Table
 
     header, *rest = lines
@@ -189,8 +221,4 @@ def _print(lines: list[list[str]], sentences: list[str]) -> None:
         shown.add_column(title, justify="right")
     for line in rest:
         shown.add_row(*line, style="bold" if line[0].startswith("shufflec") else None)
-    console = stdout_console()
-    console.print(shown)
-    console.print()
-    for sentence in sentences:
-        console.print(sentence, markup=False)
+    return shown

@@ -11,8 +11,9 @@ from shufflec.errors import ExitCode
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["peers", "--groups", "3,5"], "--groups 5: expected some of 1, 2, 3, 4, 8, separated by commas"),
+        (["peers", "--groups", "3,5"], "--groups 5: expected some of 1, 2, 3, 4, 8, v2, separated by commas"),
         (["peers", "--groups", ""], "--groups : expected some of 1, 2, 3, 4, 8"),
+        (["shuffle", "--groups", "v2"], "--groups v2: expected some of 1, 2, 3, 4, 8, separated by commas"),
         (["peers", "--targets", "rasp4,rasp9"], "--target rasp9: unknown target"),
         (["peers", "--engine", "tensorrt"], "--engine tensorrt: no engine has this in its name; known: shufflec, ncnn"),
         (["shuffle", "--groups", "7"], "--groups 7: expected some of"),

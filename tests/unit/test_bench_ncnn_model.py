@@ -11,12 +11,15 @@ from shufflec.bench.workload import absmax as largest
 from shufflec.bench.workload import measure_ranges
 from shufflec.errors import UnsupportedModelError
 from shufflec.models.architecture import Architecture
+from shufflec.models.architecture_v2 import ArchitectureV2
 from shufflec.models.random_weights import random_checkpoint
 from shufflec.quantize.export import export_onnx
 
 
-@pytest.fixture(scope="module", params=["paper", "megvii"])
+@pytest.fixture(scope="module", params=["paper", "megvii", "v2"])
 def float_model(request: pytest.FixtureRequest) -> onnx.ModelProto:
+    if request.param == "v2":
+        return export_onnx(random_checkpoint(ArchitectureV2(0.5, "torchvision", 10, 32)))
     architecture = Architecture(groups=3, scale=0.25, variant=request.param, classes=10, input_size=(32, 32))
     return export_onnx(random_checkpoint(architecture))
 
@@ -33,7 +36,7 @@ def _layers(model: NcnnModel) -> list[tuple[str, list[str], list[str], dict[int,
     for line in model.param.splitlines()[2:]:
         kind, _, bottoms, tops, *rest = line.split()
         split = int(bottoms), int(bottoms) + int(tops)
-        params = {int(k): int(v) for k, v in (word.split("=") for word in rest[split[1] :])}
+        params = {int(k): int(v) if "," not in v else v for k, v in (word.split("=") for word in rest[split[1] :])}
         found.append((kind, rest[: split[0]], rest[split[0] : split[1]], params))
     return found
 
@@ -76,7 +79,21 @@ def test_operators_become_ncnns_own(float_model: onnx.ModelProto) -> None:
     shuffles = sum(node.op_type == "Transpose" for node in float_model.graph.node)
     assert kinds.count("Convolution") + kinds.count("ConvolutionDepthWise") == convolutions
     assert kinds.count("ShuffleChannel") == shuffles > 0
-    assert (kinds.count("Concat"), kinds.count("BinaryOp"), kinds.count("InnerProduct")) == (3, 13, 1)
+    splits = sum(node.op_type == "Split" for node in float_model.graph.node)
+    assert kinds.count("Slice") == splits
+    others = (kinds.count("Concat"), kinds.count("BinaryOp"), kinds.count("InnerProduct"))
+    assert others == ((16, 0, 1) if splits else (3, 13, 1))
+
+
+def test_half_of_the_channels_pass_by() -> None:
+    layers = _layers(to_ncnn(export_onnx(random_checkpoint(ArchitectureV2(0.5, "torchvision", 10, 32)))))
+    slices = [layer for layer in layers if layer[0] == "Slice"]
+    assert len(slices) == 13
+    assert slices[0][1:] == (
+        ["stage2.0.shuffle.merge"],
+        ["stage2.1.passing", "stage2.1.taken"],
+        {-23300: "2,24,24", 1: 0},
+    )
 
 
 def test_a_convolution_before_another_writes_int8(float_model: onnx.ModelProto, absmax: dict[str, float]) -> None:

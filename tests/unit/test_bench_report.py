@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from shufflec.bench.render import cell_text, disagreements, html, markdown, notes, table, verdicts
-from shufflec.bench.report import BenchReport, Row, correlation, read_report
+from shufflec.bench.report import BenchReport, Row, added, correlation, load_report, read_report
 from shufflec.bench.run import select
-from shufflec.errors import OptionError
+from shufflec.errors import InputFileError, OptionError
 
 
 def _row(engine: str, precision: str, millions: float | None, r: float | None = 0.999, **more: object) -> Row:
@@ -32,7 +32,7 @@ def report() -> BenchReport:
 
 
 def test_shufflec_stands_first_and_every_engine_has_a_line(report: BenchReport) -> None:
-    lines = table(report)
+    lines = table(report, report.columns())
     assert lines[0] == ["engine", "Cortex-A72 (rasp4), g=3"]
     assert lines[1] == ["shufflec int8", "45.9 M, r 0.9990"]
     assert [line[0] for line in lines[2:]] == ["fast but wrong int8", "ncnn float", "ncnn int8", "<b>MNN</b> float"]
@@ -66,7 +66,7 @@ def test_time_stands_beside_the_count_and_has_its_own_best() -> None:
         _row("fast", "int8", 51, milliseconds=30.2),
         _row("untimed", "int8", 60),
     )
-    assert table(report)[1][1] == "34.3 M, 15.1 ms, r 0.9990"
+    assert table(report, report.columns())[1][1] == "34.3 M, 15.1 ms, r 0.9990"
     assert verdicts(report) == [
         "Cortex-A72 (rasp4), g=3: shufflec 34.3 M, best other engine few int8 50.0 M: 31% fewer. "
         "Estimated 15.1 ms, best fast int8 30.2 ms: 50% less."
@@ -89,6 +89,49 @@ def test_a_report_is_read_back(report: BenchReport) -> None:
     assert read_report(report.to_json()) == report
     with pytest.raises(ValueError, match="schema 2, expected 1"):
         read_report(report.to_json().replace('"schema": 1', '"schema": 2'))
+
+
+@pytest.fixture
+def both(report: BenchReport) -> BenchReport:
+    rows = (_row("ncnn", "float", 61, groups=None), _row("shufflec", "int8", 36, groups=None))
+    return BenchReport("", "", {None: 145_000_000}, {"qemu-aarch64": "8"}, rows)
+
+
+def test_the_second_network_has_a_table_of_its_own(report: BenchReport, both: BenchReport) -> None:
+    whole = added(report, both)
+    assert [[column[2] for column in columns] for columns in whole.tables()] == [[3], [None]]
+    assert table(whole, whole.tables()[1])[:2] == [
+        ["engine", "Cortex-A72 (rasp4), V2"],
+        ["shufflec int8", "36.0 M, r 0.9990"],
+    ]
+    assert len(table(whole, whole.tables()[1])) == 3
+    assert markdown(whole).count("| --- |") == 2
+    assert html(whole).count("<table") == 2
+    assert read_report(whole.to_json()) == whole
+
+
+def test_added_rows_take_the_place_of_the_same_ones(report: BenchReport, both: BenchReport) -> None:
+    newer = BenchReport("", "", {3: 1}, {}, (_row("ncnn", "float", 50), *both.rows))
+    whole = added(report, newer)
+    assert [row.total for row in whole.rows] == [
+        30_000_000,
+        50_000_000,
+        58_000_000,
+        None,
+        45_900_000,
+        61_000_000,
+        36_000_000,
+    ]
+    assert whole.macs == {3: 1}
+    assert added(report, both).macs == {3: 140_000_000, None: 145_000_000}
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"schema": 1}', '{"schema": 1, "macs": {"x": 1}, "rows": []}'])
+def test_a_file_that_is_no_report_is_refused(text: str, tmp_path) -> None:
+    path = tmp_path / "arm-linux.json"
+    path.write_text(text)
+    with pytest.raises(InputFileError, match="no report of `shufflec bench peers`"):
+        load_report(path)
 
 
 def test_no_verdict_without_both_sides(report: BenchReport) -> None:

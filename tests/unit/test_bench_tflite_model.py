@@ -15,12 +15,15 @@ from shufflec.bench.tflite_model import _Conversion, to_tflite
 from shufflec.bench.workload import measure_ranges
 from shufflec.errors import UnsupportedModelError
 from shufflec.models.architecture import Architecture
+from shufflec.models.architecture_v2 import ArchitectureV2
 from shufflec.models.random_weights import random_checkpoint
 from shufflec.quantize.export import export_onnx
 
 
-@pytest.fixture(scope="module", params=[3, 8])
+@pytest.fixture(scope="module", params=[3, 8, "v2"])
 def float_model(request: pytest.FixtureRequest) -> onnx.ModelProto:
+    if request.param == "v2":
+        return export_onnx(random_checkpoint(ArchitectureV2(0.5, "torchvision", 10, 32)))
     return export_onnx(
         random_checkpoint(Architecture(groups=request.param, scale=0.25, variant="paper", classes=10, input_size=32))
     )
@@ -39,8 +42,9 @@ def evaluate(model: Model, image: np.ndarray) -> np.ndarray:
         inputs = [values[i] for i in operator.inputs]
         result = _OPERATORS[operator.code](operator, *inputs)
         result = torch.relu(result) if operator.options.get("relu") == RELU else result
-        values[operator.outputs[0]] = result
-        assert tuple(result.shape) == model.tensors[operator.outputs[0]].shape, operator
+        for number, part in zip(operator.outputs, result if operator.code == Code.SPLIT else [result], strict=True):
+            values[number] = part
+            assert tuple(part.shape) == model.tensors[number].shape, operator
     return values[model.outputs[0]].numpy()
 
 
@@ -84,6 +88,7 @@ _OPERATORS = {
     Code.TRANSPOSE: lambda _, x, order: x.permute(order.tolist()),
     Code.ADD: lambda _, a, b: a + b,
     Code.CONCATENATION: lambda operator, *parts: torch.cat(parts, operator.options["axis"]),
+    Code.SPLIT: lambda operator, axis, x: x.chunk(operator.options["parts"], int(axis)),
     Code.MEAN: lambda _, x, axes: x.mean(axes.tolist()),
     Code.FULLY_CONNECTED: lambda _, x, weight, bias: x @ weight.T + bias,
 }
@@ -123,7 +128,10 @@ def test_weights_have_a_scale_a_channel_and_the_bias_its_product(quantized: Mode
 
 
 def test_movements_pools_and_concats_keep_the_scale(quantized: Model) -> None:
-    keeping = (Code.PAD, Code.RESHAPE, Code.TRANSPOSE, Code.MAX_POOL_2D, Code.AVERAGE_POOL_2D, Code.CONCATENATION)
+    keeping = [Code.PAD, Code.RESHAPE, Code.TRANSPOSE, Code.MAX_POOL_2D, Code.CONCATENATION]
+    keeping.append(
+        Code.SPLIT if Code.SPLIT in [operator.code for operator in quantized.operators] else Code.AVERAGE_POOL_2D
+    )
     seen = set()
     for operator in quantized.operators:
         if operator.code in keeping:
@@ -191,10 +199,17 @@ def _ints(table: Table, field: int) -> list[int]:
 def test_what_cannot_be_said_in_tflite_is_refused(float_model: onnx.ModelProto) -> None:
     model = onnx.ModelProto()
     model.CopyFrom(float_model)
-    pool = next(node for node in model.graph.node if node.op_type == "AveragePool")
-    next(a for a in pool.attribute if a.name == "count_include_pad").i = 0
-    with pytest.raises(UnsupportedModelError, match="averages without its padding"):
-        to_tflite(model)
+    pool = next((node for node in model.graph.node if node.op_type == "AveragePool"), None)
+    if pool is not None:
+        next(a for a in pool.attribute if a.name == "count_include_pad").i = 0
+        with pytest.raises(UnsupportedModelError, match="averages without its padding"):
+            to_tflite(model)
+    else:
+        pool = next(node for node in model.graph.node if node.op_type == "Split")
+        sizes = next(tensor for tensor in model.graph.initializer if tensor.name == pool.input[1])
+        sizes.CopyFrom(onnx.numpy_helper.from_array(np.array([10, 38], np.int64), sizes.name))
+        with pytest.raises(UnsupportedModelError, match="unequal parts"):
+            to_tflite(model)
     pool.op_type = "Softsign"
     with pytest.raises(UnsupportedModelError, match=f"Softsign of {pool.name}"):
         to_tflite(model)
