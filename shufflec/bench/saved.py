@@ -42,7 +42,7 @@ def complete(jobs: Sequence[Job], progress: Progress, fresh: bool = False) -> li
     process has begun come last.
     """
     folder = cache_dir("bench", "rows")
-    paths = [folder / f"{_digest(job.key)}.json" for job in jobs]
+    paths = [folder / f"{key_digest(job.key)}.json" for job in jobs]
     results: dict[int, dict] = {}
     if not fresh:
         results = {i: found for i, path in enumerate(paths) if (found := _read(path)) is not None}
@@ -63,7 +63,8 @@ def complete(jobs: Sequence[Job], progress: Progress, fresh: bool = False) -> li
     return [results[i] for i in range(len(jobs))]
 
 
-def _digest(key: Mapping[str, object]) -> str:
+def key_digest(key: Mapping[str, object]) -> str:
+    """The name under which the result of `key` is kept: 24 hexadecimal digits."""
     return hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:24]
 
 

@@ -72,6 +72,8 @@ class Architecture:
     MindSpore 2.10 (even, odd and mixed input sizes): both were run side by side.
     classes: of the classifier. input_size: (H, W) in pixels, or one number for a square; 32 up.
     stem_channels: overrides the variant's rule; a multiple of groups.
+    shuffle: False leaves every channel shuffle out (the paper's table 3), so that a group sees only its own channels
+    from unit to unit. One group has none to leave out: there it is always True.
 
     Raises OptionError for a value outside of these.
     """
@@ -85,6 +87,7 @@ class Architecture:
     classes: int = 1000
     input_size: int | tuple[int, int] = 224
     stem_channels: int | None = None
+    shuffle: bool = True
 
     def __post_init__(self) -> None:
         if self.variant not in VARIANTS:
@@ -99,6 +102,10 @@ class Architecture:
             raise OptionError("classes", self.classes, f"expected a whole number from {low} to {high}")
         object.__setattr__(self, "scale", float(self.scale))
         object.__setattr__(self, "input_size", checked_size(self.input_size))
+        if not isinstance(self.shuffle, bool):
+            raise OptionError("shuffle", self.shuffle, "expected true or false")
+        # Equal networks have equal descriptions.
+        object.__setattr__(self, "shuffle", self.shuffle or self.groups == 1)
         if self.stem_channels is not None:
             self._check_stem(self.stem_channels)
 
@@ -163,7 +170,9 @@ class Architecture:
 
     @property
     def shuffle_count(self) -> int:
-        """Number of units with a channel shuffle: 0 for one group, 15 for paper, 16 for megvii and mindcv."""
+        """Number of units with a channel shuffle: 0 for one group and where `shuffle` is False, else 15 for paper
+        and 16 for megvii and mindcv.
+        """
         return sum(unit.shuffle for unit in self.units())
 
     def units(self) -> list[Unit]:
@@ -183,15 +192,15 @@ class Architecture:
                         groups=self.groups,
                         # Paper, section 3.2: no grouped 1x1 on the stem's few channels. All variants keep to it.
                         conv1_groups=1 if first else self.groups,
-                        shuffle=self.groups > 1 and not (first and self.variant == "paper"),
+                        shuffle=self.shuffle and self.groups > 1 and not (first and self.variant == "paper"),
                     )
                 )
                 channels = out
         return units
 
     def to_dict(self) -> dict[str, object]:
-        """Plain JSON types; `from_dict` reverses it."""
-        return {
+        """Plain JSON types; `from_dict` reverses it. `shuffle` is in it only where it is False."""
+        fields = {
             "family": self.family,
             "groups": self.groups,
             "scale": self.scale,
@@ -200,6 +209,7 @@ class Architecture:
             "input_size": list(self.input_size),
             "stem_channels": self.stem_channels,
         }
+        return fields if self.shuffle else {**fields, "shuffle": False}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, object]) -> Architecture:
@@ -208,16 +218,15 @@ class Architecture:
         if fields.pop("family", None) != cls.family:
             raise OptionError("architecture", data, "expected a description of family shufflenet_v1")
         expected = {"groups", "scale", "variant", "classes", "input_size", "stem_channels"}
-        if set(fields) != expected:
-            differing = ", ".join(sorted(set(fields) ^ expected, key=str))
-            raise OptionError("architecture", differing, f"expected exactly {', '.join(sorted(expected))}")
+        if differing := (set(fields) - {"shuffle"}) ^ expected:
+            listed = ", ".join(sorted(differing, key=str))
+            raise OptionError("architecture", listed, f"expected exactly {', '.join(sorted(expected))}")
         return cls(**fields)
 
     def __str__(self) -> str:
         height, width = self.input_size
-        return (
-            f"{self.title} {self.scale:g}x g={self.groups} ({self.variant}), {height}x{width}, {self.classes} classes"
-        )
+        kind = self.variant if self.shuffle else f"{self.variant}, no shuffle"
+        return f"{self.title} {self.scale:g}x g={self.groups} ({kind}), {height}x{width}, {self.classes} classes"
 
 
 def is_int(value: object) -> bool:

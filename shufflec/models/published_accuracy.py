@@ -19,6 +19,9 @@ _PAPER = {
     (1, 0.25): 57.1, (2, 0.25): 56.8, (3, 0.25): 55.0, (4, 0.25): 54.2, (8, 0.25): 52.7,
 }  # fmt: skip
 
+# The same of the networks without channel shuffle: table 3.
+_PAPER_NO_SHUFFLE = {(3, 1.0): 34.5, (8, 1.0): 37.6, (3, 0.5): 45.7, (8, 0.5): 48.1, (3, 0.25): 56.3, (8, 0.25): 56.5}
+
 # Errors in percent, (top-1, top-5) by (groups, scale): README of ShuffleNet-Series, ShuffleNetV1.
 _MEGVII = {
     (3, 0.5): (42.7, 20.0), (3, 1.0): (32.2, 12.3), (3, 1.5): (28.4, 9.8), (3, 2.0): (25.9, 8.6),
@@ -59,9 +62,12 @@ def published_accuracy(arch: Architecture | ArchitectureV2, int8: bool = False) 
         return None
     if isinstance(arch, ArchitectureV2):
         return _published_v2(arch, int8)
-    if arch.stem_channels is not None or not arch.shuffle:
+    if arch.stem_channels is not None:
         return None
     key = (arch.groups, arch.scale)
+    if not arch.shuffle:
+        error = _PAPER_NO_SHUFFLE.get(key) if arch.variant == "paper" else None
+        return None if error is None else PublishedAccuracy(_right(error), None, "paper, table 3")
     if arch.variant == "paper" and key in _PAPER:
         return PublishedAccuracy(_right(_PAPER[key]), None, "paper, table 2")
     if arch.variant == "megvii" and key in _MEGVII:

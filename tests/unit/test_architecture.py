@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
+
 import pytest
 
 from shufflec.errors import ExitCode, OptionError
@@ -66,6 +69,15 @@ def test_shuffle_count(variant, count):
     assert Architecture(1, variant=variant).shuffle_count == 0
 
 
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_without_shuffle_only_the_shuffles_are_gone(variant):
+    plain, without = Architecture(3, variant=variant), Architecture(3, variant=variant, shuffle=False)
+    assert without.shuffle_count == 0
+    assert [replace(unit, shuffle=False) for unit in plain.units()] == without.units()
+    assert str(without) == f"ShuffleNetV1 1x g=3 ({variant}, no shuffle), 224x224, 1000 classes"
+    assert Architecture(1, variant=variant, shuffle=False) == Architecture(1, variant=variant)
+
+
 def test_shuffle_order_of_the_paper_and_its_inverse():
     paper = Architecture(3).shuffle_order(12)
     # Figure 1 of the paper: the first outputs come from the first channel of each of the three groups.
@@ -113,9 +125,19 @@ def test_dictionary_round_trip():
     arch = Architecture(8, 0.5, "mindcv", 7, (33, 46), 24)
     assert Architecture.from_dict(arch.to_dict()) == arch
     assert arch.stem == 24
+    without = replace(arch, shuffle=False)
+    assert Architecture.from_dict(without.to_dict()) == without != arch
 
 
-@pytest.mark.parametrize("change", [{"family": "resnet"}, {"extra": 1}, {"groups": [3]}, {"input_size": "224"}])
+def test_a_plain_description_is_as_it_was_before_shuffles_could_be_left_out():
+    """Checkpoints and manifests keep their bytes."""
+    expected = '{"family": "shufflenet_v1", "groups": 3, "scale": 1.0, "variant": "paper", "classes": 1000, '
+    assert json.dumps(Architecture(3).to_dict()) == expected + '"input_size": [224, 224], "stem_channels": null}'
+
+
+@pytest.mark.parametrize(
+    "change", [{"family": "resnet"}, {"extra": 1}, {"groups": [3]}, {"input_size": "224"}, {"shuffle": 0}]
+)
 def test_wrong_dictionaries_are_refused(change):
     with pytest.raises(OptionError):
         Architecture.from_dict(Architecture(3).to_dict() | change)

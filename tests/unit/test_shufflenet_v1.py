@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -56,6 +58,24 @@ def test_shuffle_is_the_architectures_permutation(groups, variant):
         channels = arch.stage_channels[2] // 4
         x = torch.arange(channels, dtype=torch.float32).reshape(1, channels, 1, 1)
         assert shuffles[-1](x).flatten().int().tolist() == arch.shuffle_order(channels)
+
+
+def test_without_shuffle_a_group_sees_its_own_channels_alone():
+    """And both networks begin with the same weights, so that two trainings with one seed are a pair."""
+    arch = Architecture(3, 0.25, "paper", 10, 32)
+    states = []
+    for shuffle in (True, False):
+        torch.manual_seed(0)
+        model = build(replace(arch, shuffle=shuffle)).eval()
+        states.append(model.state_dict())
+        x = torch.rand(1, 60, 4, 4)
+        changed = x.clone()
+        changed[:, :20] += 1.0  # the first group's inputs
+        with torch.no_grad():
+            beyond = (model.stage2[1](x) - model.stage2[1](changed))[:, 20:].abs().max()
+        assert (beyond > 0) == shuffle
+    assert list(states[0]) == list(states[1])
+    assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
