@@ -27,6 +27,10 @@ def quantize_command(
         ),
     ] = None,
     samples: Annotated[int, typer.Option(min=1, help="Images that the value ranges are taken from.")] = 300,
+    seed: Annotated[
+        int | None,
+        typer.Option(help="Draw those images at random with this seed. Default: at equal distances over the split."),
+    ] = None,
     mean: Annotated[
         str | None,
         typer.Option(metavar="R,G,B", help="For an ONNX model that does not say: mean of a channel, 0 to 1."),
@@ -63,6 +67,7 @@ def quantize_command(
             model,
             data=data,
             samples=samples,
+            seed=seed,
             overrides=overrides,
             progress=lambda done, total: bar.update(task, completed=done, total=total),
         )

@@ -8,7 +8,8 @@ Its fields:
     class_names     list of str, one a class
     random_weights  true for an untrained network
     recipe, metrics, seed   of the training, {} and 0 when unknown
-    quantization    absent in a float model; else {"method", "tool", "images", "data", "sha256"}
+    quantization    absent in a float model; else {"method", "tool", "images", "data", "sha256", "available", "seed",
+                    "indices"}: which images it was calibrated on, see Calibration.record
 """
 
 from __future__ import annotations

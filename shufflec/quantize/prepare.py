@@ -32,11 +32,13 @@ from shufflec.quantize.export import export_onnx
 from shufflec.quantize.float_model import pools_of_means, set_batch_to_one, standardize
 from shufflec.quantize.inspect import class_count, input_shape, load_onnx, model_kind
 from shufflec.quantize.islands import check_islands, check_operators, merge_moves
+from shufflec.quantize.likeness import unlikeness
 from shufflec.quantize.model_info import read_model_info, write_model_info
 from shufflec.quantize.onnx_graph import GraphEditor, hold_constants, name_nodes
 from shufflec.quantize.ptq import quantize_model, quantizer_version
 from shufflec.quantize.recognize_graph import recognize_graph
 from shufflec.quantize.runtime import run_once
+from shufflec.quantize.stem_statistics import StemStatistics, fit
 
 Progress = Callable[[int, int], None]
 Overrides = Mapping[str, object]
@@ -46,12 +48,14 @@ Overrides = Mapping[str, object]
 class FloatModel:
     """A float network ready to be quantized, with `info` (see model_info.py) in its metadata.
 
-    notes: what was assumed, one sentence each, for the user.
+    notes: what was assumed, one sentence each, for the user. stem: what its first batch norm remembers of the training
+    images, None where batch norm is folded already.
     """
 
     model: onnx.ModelProto
     info: dict[str, object]
     notes: tuple[str, ...] = ()
+    stem: StemStatistics | None = None
 
 
 @dataclass(frozen=True)
@@ -78,6 +82,7 @@ def prepare_model(
     *,
     data: str | Path | None = None,
     samples: int = DEFAULT_IMAGES,
+    seed: int | None = None,
     overrides: Overrides | None = None,
     progress: Progress | None = None,
     use_cache: bool = True,
@@ -85,7 +90,8 @@ def prepare_model(
     """Makes a QDQ model with complete metadata out of a checkpoint, a float ONNX file or a QDQ ONNX file.
 
     data: the data set whose train split is calibrated on, as open_dataset takes it. Without it, a checkpoint trained
-    on the embedded digits takes those, and random weights take synthetic images. overrides: fields of Preprocessing,
+    on the embedded digits takes those, and random weights take synthetic images. samples: at most that many of its
+    images, at equal distances or, with a seed, drawn at random. overrides: fields of Preprocessing,
     for an ONNX file that says nothing or something wrong. progress(done, total) is called per calibration image.
 
     Raises InputFileError and UnsupportedModelError for what cannot be read or compiled, OptionError when a float model
@@ -98,7 +104,7 @@ def prepare_model(
         float_model = _take_float(Path(source), model, overrides)
     else:
         float_model = load_float(source)
-    calibration, info, notes = _calibration(float_model, data, samples)
+    calibration, info, notes = _calibration(float_model, data, samples, seed)
     with nullcontext() if isinstance(source, Checkpoint) else _about(Path(source)):
         model, cached = _quantize(float_model.model, info, calibration, progress, use_cache)
     return PreparedModel(model, read_model_info(model), float_model.model, float_model.notes + notes, cached)
@@ -120,7 +126,8 @@ def load_float(source: str | Path | Checkpoint, overrides: Overrides | None = No
         opened = open_checkpoint(source)
         checkpoint, notes = opened.checkpoint, opened.notes
     model = export_onnx(checkpoint)
-    return FloatModel(model, read_model_info(model), notes)
+    stem = None if checkpoint.random_weights else StemStatistics.of(checkpoint.state)
+    return FloatModel(model, read_model_info(model), notes, stem)
 
 
 def _is_onnx(path: Path) -> bool:
@@ -207,7 +214,7 @@ def _complete_info(model: onnx.ModelProto, overrides: Overrides | None) -> tuple
 
 
 def _calibration(
-    float_model: FloatModel, data: str | Path | None, samples: int
+    float_model: FloatModel, data: str | Path | None, samples: int, seed: int | None
 ) -> tuple[Calibration, dict[str, object], tuple[str, ...]]:
     """The images, the description with class names from the data set if it had none, and notes for the user."""
     info = float_model.info
@@ -228,7 +235,20 @@ def _calibration(
     count = len(info["class_names"])
     if info["class_names"] == _unknown_names(count) and len(dataset.class_names) == count:
         info = {**info, "class_names": dataset.class_names}
-    return dataset_calibration(dataset, preprocessing, samples), info, ()
+    calibration = dataset_calibration(dataset, preprocessing, samples, seed)
+    return calibration, info, _about_images(calibration, float_model, preprocessing)
+
+
+def _about_images(calibration: Calibration, float_model: FloatModel, preprocessing: Preprocessing) -> tuple[str, ...]:
+    """What the user should know of the calibration images, one sentence each."""
+    info = float_model.info
+    notes = () if calibration.unreadable is None else (calibration.unreadable,)
+    if info["random_weights"]:
+        return notes
+    same = str(info["recipe"].get("data", "")).rstrip("/") == calibration.data.rstrip("/")
+    stem = float_model.stem
+    held = fit(stem, calibration.images, preprocessing) if stem is not None and not same else None
+    return notes + unlikeness(calibration.statistics, preprocessing, same, held)
 
 
 def _unknown_names(count: int) -> list[str]:
@@ -252,9 +272,7 @@ def _quantize(
     quantization = {
         "method": "post-training",
         "tool": f"nncf {quantizer_version()}",
-        "images": len(calibration.images),
-        "data": calibration.data,
-        "sha256": calibration.digest(),
+        **calibration.record(),
     }
     write_model_info(model, {**info, "quantization": quantization})
     return model, cached

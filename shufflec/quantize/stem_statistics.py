@@ -1,0 +1,122 @@
+"""What a network's first batch norm remembers of the images it was trained on, against images at hand.
+
+Its running mean and variance are those of the first convolution's outputs in training. A network of images prepared in
+the same way finds them again within a few hundredths; swapped colours, another range or another look do not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch.nn.functional import conv2d
+
+from shufflec.data.preprocessing import Preprocessing, variant_preprocessing
+
+# Ours and mindcv's published networks come to 0.02 at most on other images of their own kind; colour jitter and zoomed
+# crops in training are worth another 0.1. Doubled values, inverted ones and noise come to 0.8 and more.
+FAR = 0.4
+# A wrong order of the colours changes less than anything else; it counts where turning it round halves the distance.
+_SWAPPED = 0.15
+_MOST_IMAGES = 64
+_EPSILON = 1e-5  # batch norm's own
+_DEAD = 1e-6  # channels with less of the largest variance say nothing
+
+
+@dataclass(frozen=True)
+class StemStatistics:
+    """weight: float32 [C, 3, k, k] of the first convolution, stride 2, padding k // 2. mean, variance: float32 [C]."""
+
+    weight: torch.Tensor
+    mean: torch.Tensor
+    variance: torch.Tensor
+
+    @staticmethod
+    def of(state: Mapping[str, torch.Tensor]) -> StemStatistics:
+        """Those of a checkpoint's weights, ShuffleNetV1's or V2's."""
+        return StemStatistics(state["stem.conv.weight"], state["stem.bn.running_mean"], state["stem.bn.running_var"])
+
+    def distance(self, images: np.ndarray) -> float:
+        """How far the images, float32 [N, 3, H, W], are from those of the training, in standard deviations.
+
+        The root mean square over channels of the difference of the means, plus that of the logarithms of the ratios
+        of the deviations.
+        """
+        sums = torch.zeros(2, len(self.mean), dtype=torch.float64)
+        with torch.inference_mode():
+            for image in torch.from_numpy(images).split(1):
+                outputs = conv2d(image, self.weight, stride=2, padding=self.weight.shape[-1] // 2).double()
+                sums += torch.stack((outputs.mean((0, 2, 3)), outputs.square().mean((0, 2, 3))))
+        mean, squares = sums / len(images)
+        variance = (squares - mean.square()).clamp(min=0)
+        alive = self.variance > _DEAD * self.variance.max()
+        wanted = (self.variance.double() + _EPSILON).sqrt()
+        shift = (mean - self.mean.double()) / wanted
+        ratio = torch.log((variance + _EPSILON).sqrt() / wanted)
+        return float(shift[alive].square().mean().sqrt() + ratio[alive].square().mean().sqrt())
+
+
+@dataclass(frozen=True)
+class Fit:
+    """distance: of the images as they are. better: in words, another way to prepare them that fits far better; its
+    distance is better_distance. Neither where there is none."""
+
+    distance: float
+    better: str | None = None
+    better_distance: float = 0.0
+
+    @property
+    def is_far(self) -> bool:
+        """Whether the images look unlike those of the training."""
+        return self.distance > (FAR if self.better is None else _SWAPPED)
+
+
+def fit(stem: StemStatistics, images: np.ndarray, preprocessing: Preprocessing) -> Fit:
+    """Holds images, float32 [N, 3, H, W], that were prepared by `preprocessing`, against the training's."""
+    some = images[np.linspace(0, len(images) - 1, min(len(images), _MOST_IMAGES)).round().astype(int)]
+    distance = stem.distance(some)
+    if distance <= _SWAPPED:
+        return Fit(distance)
+    pixels = _pixels(some, preprocessing)
+    others = {words: stem.distance(_prepared(pixels, other)) for words, other in _others(preprocessing).items()}
+    words, best = min(others.items(), key=lambda item: item[1])
+    return Fit(distance, words, best) if 2 * best < distance else Fit(distance)
+
+
+def _others(preprocessing: Preprocessing) -> dict[str, Preprocessing]:
+    """Other ways to prepare images, in words."""
+    order = "BGR" if preprocessing.channel_order == "RGB" else "RGB"
+    # Mean and deviation stay with their channel of the network: it is the images whose colours may be swapped.
+    swapped = replace(preprocessing, channel_order=order)
+    plain = Preprocessing(preprocessing.input_size)
+    found = {
+        "with red and blue swapped": swapped,
+        "as RGB with ImageNet's mean and deviation": variant_preprocessing("paper", preprocessing.input_size),
+        "as BGR, 0 to 255, not normalised": variant_preprocessing("megvii", preprocessing.input_size),
+        "as RGB, 0 to 255, not normalised": replace(plain, value_scale=255.0),
+        "as RGB, 0 to 1, not normalised": plain,
+    }
+    return {words: other for words, other in found.items() if _values(other) != _values(preprocessing)}
+
+
+def _values(preprocessing: Preprocessing) -> tuple[object, ...]:
+    """What decides the values of the input: equal ones give equal inputs."""
+    scale = preprocessing.value_scale
+    return preprocessing.channel_order, *(
+        tuple(round(value / scale, 6) for value in values) for values in (preprocessing.mean, preprocessing.std)
+    )
+
+
+def _pixels(images: np.ndarray, preprocessing: Preprocessing) -> np.ndarray:
+    """The stored pixels, 0 to 1 in RGB, that preprocessing made these inputs of."""
+    mean, std = (np.float32(values)[:, None, None] for values in (preprocessing.mean, preprocessing.std))
+    pixels = (images * std + mean) / np.float32(preprocessing.value_scale)
+    return pixels if preprocessing.channel_order == "RGB" else pixels[:, ::-1]
+
+
+def _prepared(pixels: np.ndarray, preprocessing: Preprocessing) -> np.ndarray:
+    ordered = pixels if preprocessing.channel_order == "RGB" else pixels[:, ::-1]
+    mean, std = (np.float32(values)[:, None, None] for values in (preprocessing.mean, preprocessing.std))
+    return np.ascontiguousarray((ordered * np.float32(preprocessing.value_scale) - mean) / std)
