@@ -79,7 +79,7 @@ def test_a_seed_draws_other_images_and_the_same_ones_again():
 
 @pytest.mark.parametrize(("count", "seed"), [(0, None), (5, -1), (5, 1 << 32)])
 def test_counts_and_seeds_out_of_range(count, seed):
-    with pytest.raises(OptionError, match="samples 0|seed"):
+    with pytest.raises(OptionError, match=r"samples 0|seed"):
         dataset_calibration(dataset(photographs(4)), Preprocessing(SIZE), count, seed)
 
 
