@@ -123,13 +123,27 @@ def unreadable_note(dataset: Dataset) -> str | None:
     return f"{what} of {dataset.name} cannot be read and {'is' if count == 1 else 'are'} left out: {named}{rest}."
 
 
+def unknown_names(count: int) -> list[str]:
+    """What the classes of a model are called whose file does not name them."""
+    return [f"class {index}" for index in range(count)]
+
+
+def are_unknown(class_names: Sequence[str]) -> bool:
+    """Whether these names only stand for names that a model's file does not have."""
+    return list(class_names) == unknown_names(len(class_names))
+
+
 def check_classes(path: str | Path, dataset: Dataset, class_names: Sequence[str]) -> None:
-    """Raises InputFileError unless the dataset has exactly the model's classes, in the same order."""
-    if dataset.class_names == list(class_names):
-        return
+    """Raises InputFileError unless the dataset has exactly the model's classes, in the same order.
+
+    Of a model that does not name its classes, see `are_unknown`, only their number is checked.
+    """
     if len(dataset.class_names) != len(class_names):
         counts = f"{len(dataset.class_names)} classes, the model has {len(class_names)}"
         raise InputFileError(path, f"has {counts}", "use the kind of dataset that the model was trained on")
+    if dataset.class_names == list(class_names) or are_unknown(class_names):
+        return
     pairs = zip(dataset.class_names, class_names, strict=True)
     index, (found, wanted) = next((index, pair) for index, pair in enumerate(pairs) if pair[0] != pair[1])
-    raise InputFileError(path, f"class {index} is {found!r}, in the model it is {wanted!r}")
+    order = "the classes are in another order: " if set(dataset.class_names) == set(class_names) else ""
+    raise InputFileError(path, f"{order}class {index} is {found!r}, in the model it is {wanted!r}")

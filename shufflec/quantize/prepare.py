@@ -14,6 +14,7 @@ from pathlib import Path
 
 import onnx
 
+from shufflec.data.dataset import are_unknown, unknown_names
 from shufflec.data.datasets import open_dataset
 from shufflec.data.preprocessing import Preprocessing, variant_preprocessing
 from shufflec.errors import InputFileError, OptionError, UnsupportedModelError
@@ -187,7 +188,7 @@ def _complete_info(model: onnx.ModelProto, overrides: Overrides | None) -> tuple
         info = {
             "architecture": found.architecture.to_dict() if found else None,
             "preprocessing": preprocessing.to_dict(),
-            "class_names": _unknown_names(classes),
+            "class_names": unknown_names(classes),
             "random_weights": False,
             "recipe": {},
             "metrics": {},
@@ -233,7 +234,7 @@ def _calibration(
         )
     dataset = open_dataset(data, "train")
     count = len(info["class_names"])
-    if info["class_names"] == _unknown_names(count) and len(dataset.class_names) == count:
+    if are_unknown(info["class_names"]) and len(dataset.class_names) == count:
         info = {**info, "class_names": dataset.class_names}
     calibration = dataset_calibration(dataset, preprocessing, samples, seed)
     return calibration, info, _about_images(calibration, float_model, preprocessing)
@@ -249,10 +250,6 @@ def _about_images(calibration: Calibration, float_model: FloatModel, preprocessi
     stem = float_model.stem
     held = fit(stem, calibration.images, preprocessing) if stem is not None and not same else None
     return notes + unlikeness(calibration.statistics, preprocessing, same, held)
-
-
-def _unknown_names(count: int) -> list[str]:
-    return [f"class {index}" for index in range(count)]
 
 
 def _quantize(

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from shufflec.data.dataset import check_classes
+from shufflec.data.dataset import check_classes, unknown_names, unreadable_note
 from shufflec.data.datasets import open_dataset
 from shufflec.data.preprocessing import Preprocessing
 from shufflec.data.split import held_out_split
@@ -119,6 +119,43 @@ def test_image_that_is_not_one_is_named(tmp_path):
         [dataset.image(index) for index in range(len(dataset))]
 
 
+def _broken(root, count):
+    """Two classes of six images; the first `count` files are half of a PNG, in turn of each class."""
+    _folder(root / "train", ["a", "b"], 6)
+    _folder(root / "test", ["a", "b"], 6)
+    for number in range(count):
+        path = root / "test" / "ab"[number % 2] / f"{number // 2}.png"
+        path.write_bytes(path.read_bytes()[:50])
+    return open_dataset(root, "test")
+
+
+def test_images_that_cannot_be_read_are_left_out_of_batches(tmp_path):
+    dataset = _broken(tmp_path, 5)
+    batches = list(dataset.batches(Preprocessing((32, 32)), 4))
+    assert [len(labels) for _, labels in batches] == [4, 3]
+    assert np.concatenate([labels for _, labels in batches]).tolist() == [0, 0, 0, 1, 1, 1, 1]
+    note = unreadable_note(dataset)
+    assert note.startswith(f"5 images of {tmp_path} cannot be read and are left out: ")
+    assert [f"{name}.png: is" in note for name in ("a/0", "a/1", "a/2", "b/0")] == [True, True, True, False]
+    assert note.endswith("; and 2 more.")
+    # Read again, or as a part, they are the same ones.
+    list(dataset.spread(9).batches(Preprocessing((32, 32)), 4))
+    assert unreadable_note(dataset) == note
+
+
+def test_one_unreadable_image_and_none(tmp_path):
+    dataset = _broken(tmp_path, 1)
+    assert unreadable_note(dataset) is None
+    assert [index for index, _ in dataset.readable([0, 3, 6])] == [3, 6]
+    assert unreadable_note(dataset).startswith(f"1 image of {tmp_path} cannot be read and is left out: ")
+
+
+def test_a_data_set_without_a_readable_image_is_an_error(tmp_path):
+    dataset = _broken(tmp_path, 12)
+    with pytest.raises(InputFileError, match=r"none of its images can be read: .*a/0\.png"):
+        list(dataset.batches(Preprocessing((32, 32)), 4))
+
+
 def _npz(path, **arrays):
     np.savez_compressed(path, **arrays)
     return path
@@ -195,3 +232,12 @@ def test_classes_of_another_model():
         check_classes("digits", dataset, ["a", "b"])
     with pytest.raises(InputFileError, match="class 9 is '9', in the model it is 'x'"):
         check_classes("digits", dataset, [*"012345678", "x"])
+    with pytest.raises(InputFileError, match="classes are in another order: class 0 is '0', in the model it is '9'"):
+        check_classes("digits", dataset, [*"9876543210"])
+
+
+def test_a_model_that_does_not_name_its_classes_takes_any_of_their_number():
+    dataset = open_dataset("digits", "test")
+    check_classes("digits", dataset, unknown_names(10))
+    with pytest.raises(InputFileError, match="10 classes, the model has 9"):
+        check_classes("digits", dataset, unknown_names(9))

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import torch
 
+from shufflec.data.dataset import unknown_names
 from shufflec.errors import InputFileError, OptionError
 from shufflec.files import read_start
 from shufflec.models.checkpoint import Checkpoint, check_state, check_values, load_checkpoint
@@ -78,5 +79,5 @@ def _taken(path: Path, recognition: Recognition, state: dict[str, torch.Tensor])
         check_state(arch, model, weights)
     except OptionError as error:
         raise InputFileError(path, str(error)) from error
-    names = [f"class {index}" for index in range(arch.classes)]
+    names = unknown_names(arch.classes)
     return Checkpoint(arch, recognition.preprocessing, names, weights, recipe={"source": recognition.naming.title})
