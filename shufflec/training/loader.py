@@ -3,87 +3,116 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch.nn.functional import affine_grid, grid_sample, pad
 
 from shufflec.data.dataset import Dataset
 from shufflec.data.preprocessing import Preprocessing
+from shufflec.errors import InputFileError, OptionError
+from shufflec.training.batch_augment import augment, mix
+from shufflec.training.photo import PhotoAugment
 from shufflec.training.recipe import Recipe
+from shufflec.training.workers import read_ahead
 
 # Preprocessed inputs are kept between epochs up to this size: decoding is then paid once.
 _CACHE_BYTES = 1 << 30
+_MAX_UNREADABLE = 64
+
+
+@dataclass(frozen=True)
+class _Sample:
+    """inputs: of the network, from image `index`; problems: what is wrong with the images that were to be it."""
+
+    inputs: np.ndarray
+    index: int
+    problems: tuple[str, ...]
 
 
 class TrainingLoader:
     """Batches of one dataset for `Recipe`; the last, smaller batch of an epoch is left out.
 
     A batch of its own would have noisy batch-norm statistics. A dataset of less than one batch is one batch.
+
+    workers: processes that read and decode images ahead; 0: none, the images are read when they are needed. The batches
+    are the same for any number of workers. rank, world: this process's part of each batch is the `rank`-th of `world`
+    equal ones. Raises OptionError for a batch that does not divide by `world`.
     """
 
-    def __init__(self, dataset: Dataset, preprocessing: Preprocessing, recipe: Recipe, seed: int):
+    def __init__(
+        self,
+        dataset: Dataset,
+        preprocessing: Preprocessing,
+        recipe: Recipe,
+        seed: int,
+        workers: int = 0,
+        rank: int = 0,
+        world: int = 1,
+    ):
         self._dataset = dataset
         self._preprocessing = preprocessing
         self._recipe = recipe
         self._seed = seed
-        self._batch_size = min(recipe.batch_size, len(dataset))
+        self._workers = workers
+        self._total = min(recipe.batch_size, len(dataset))
+        if self._total % world or self._total // world < 2:
+            problem = f"expected a multiple of the {world} processes, and at least 2 images for each"
+            raise OptionError("batch size", self._total, problem, "it counts the images of all processes together")
+        self._share = self._total // world
+        self._first = rank * self._share
+        self._photo = PhotoAugment(recipe, preprocessing) if recipe.per_image else None
         height, width = preprocessing.input_size
         fits = len(dataset) * 3 * height * width * 4 <= _CACHE_BYTES
-        self._cache: dict[int, np.ndarray] | None = {} if fits else None
+        self._cache: dict[int, np.ndarray] | None = {} if fits and not recipe.per_image and not workers else None
 
     @property
     def steps(self) -> int:
         """Batches in an epoch."""
-        return len(self._dataset) // self._batch_size
+        return len(self._dataset) // self._total
 
-    def epoch(self, number: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-        """Yields (float32 [N, 3, H, W], int64 [N]), `steps` times."""
+    def epoch(self, number: int, steps: int | None = None) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        """Yields (float32 [N, 3, H, W], int64 [N]), `steps` times (None: as many as there are).
+
+        The labels are float32 [N, classes] where the recipe mixes images. In place of an image that cannot be read
+        comes the next one that can; it is noted in the dataset's `unreadable`. Raises InputFileError after 64 in a row.
+        """
         generator = torch.Generator().manual_seed(self._seed * 1_000_003 + number)
-        order = torch.randperm(len(self._dataset), generator=generator).tolist()
-        for step in range(self.steps):
-            chosen = order[step * self._batch_size : (step + 1) * self._batch_size]
-            inputs = torch.from_numpy(np.stack([self._input(index) for index in chosen]))
-            labels = torch.from_numpy(self._dataset.labels[chosen])
-            yield augment(inputs, self._recipe, generator), labels
+        order = self._order(generator)
+        steps = self.steps if steps is None else steps
+        places = [step * self._total + self._first + index for step in range(steps) for index in range(self._share)]
+        samples = read_ahead(lambda place: self._sample(int(order[place]), number, place), places, self._workers)
+        for _ in range(steps):
+            batch = [next(samples) for _ in range(self._share)]
+            for sample in batch:
+                self._dataset.unreadable |= dict.fromkeys(sample.problems)
+            inputs = torch.from_numpy(np.stack([sample.inputs for sample in batch]))
+            labels = torch.from_numpy(self._dataset.labels[[sample.index for sample in batch]])
+            inputs = augment(inputs, self._recipe, generator, self._first, self._total)
+            yield mix(inputs, labels, len(self._dataset.class_names), self._recipe, generator)
 
-    def _input(self, index: int) -> np.ndarray:
+    def _order(self, generator: torch.Generator) -> np.ndarray:
+        """The images of one epoch; each `repeats` times in a row, so that the epoch sees fewer different ones."""
+        order = torch.randperm(len(self._dataset), generator=generator).numpy()
+        repeats = self._recipe.repeats
+        return np.repeat(order[: -(-len(order) // repeats)], repeats) if repeats > 1 else order
+
+    def _sample(self, index: int, epoch: int, place: int) -> _Sample:
+        problems = []
+        for offset in range(min(len(self._dataset), _MAX_UNREADABLE)):
+            used = (index + offset) % len(self._dataset)
+            try:
+                return _Sample(self._input(used, epoch, place), used, tuple(problems))
+            except InputFileError as error:
+                problems.append(str(error))
+        problem = f"{len(problems)} of its images one after the other cannot be read, the first: {problems[0]}"
+        raise InputFileError(self._dataset.name, problem)
+
+    def _input(self, index: int, epoch: int, place: int) -> np.ndarray:
+        if self._photo is not None:
+            return self._photo(self._dataset.image(index), self._seed, epoch, place)
         if self._cache is None:
             return self._preprocessing.apply(self._dataset.image(index))
         if index not in self._cache:
             self._cache[index] = self._preprocessing.apply(self._dataset.image(index))
         return self._cache[index]
-
-
-def augment(inputs: torch.Tensor, recipe: Recipe, generator: torch.Generator) -> torch.Tensor:
-    """Turns, zooms, moves and mirrors each image of [N, 3, H, W] by itself, as far as `recipe` allows.
-
-    What comes in from outside of an image repeats its border.
-    """
-    count, _, height, width = inputs.shape
-    if recipe.rotate or recipe.zoom:
-        angle, zoom = (2.0 * torch.rand(2, count, generator=generator) - 1.0).unbind()
-        inputs = _turned(inputs, torch.deg2rad(angle * recipe.rotate), 1.0 + zoom * recipe.zoom)
-    if recipe.shift:
-        reach = recipe.shift
-        offsets = torch.randint(0, 2 * reach + 1, (count, 2), generator=generator).tolist()
-        padded = pad(inputs, (reach, reach, reach, reach), mode="replicate")
-        inputs = torch.stack(
-            [image[:, y : y + height, x : x + width] for image, (y, x) in zip(padded, offsets, strict=True)]
-        )
-    if recipe.flip:
-        mirrored = torch.rand(count, generator=generator) < 0.5
-        inputs = torch.where(mirrored[:, None, None, None], inputs.flip(3), inputs)
-    return inputs
-
-
-def _turned(inputs: torch.Tensor, angle: torch.Tensor, zoom: torch.Tensor) -> torch.Tensor:
-    """Each image turned by its angle (radians) about the centre and enlarged by its zoom, bilinear."""
-    height, width = inputs.shape[2:]
-    cosine, sine = torch.cos(angle) / zoom, torch.sin(angle) / zoom
-    # affine_grid counts both sides from -1 to 1: the aspect ratio keeps a turn from being a shear.
-    aspect = height / width
-    zero = torch.zeros_like(angle)
-    rows = [torch.stack((cosine, -sine * aspect, zero), 1), torch.stack((sine / aspect, cosine, zero), 1)]
-    grid = affine_grid(torch.stack(rows, 1), list(inputs.shape), align_corners=False)
-    return grid_sample(inputs, grid, mode="bilinear", padding_mode="border", align_corners=False)

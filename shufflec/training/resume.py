@@ -19,8 +19,9 @@ from shufflec.files import read_limited, write_atomic
 from shufflec.models.families import AnyArchitecture
 from shufflec.training.recipe import Recipe
 
-_SCHEMA = 1
+_SCHEMA = 2
 _MAX_BYTES = 4 << 30
+_PARTS = ("epoch", "model", "optimizer", "scaler", "ema")
 _RESTART = "start over with --restart, or choose another -o"
 
 
@@ -31,9 +32,10 @@ def state_path(output: str | Path) -> Path:
 
 
 def fingerprint(
-    arch: AnyArchitecture, preprocessing: Preprocessing, recipe: Recipe, seed: int, train: Dataset
+    arch: AnyArchitecture, preprocessing: Preprocessing, recipe: Recipe, seed: int, train: Dataset, place: str
 ) -> dict[str, str]:
-    """What must be equal for a run to be continued, in words that an error can show."""
+    """What must be equal for a run to be continued, in words that an error can show. place: processes, device and
+    precision."""
     labels = hashlib.sha256(train.labels.tobytes() + "\0".join(train.class_names).encode()).hexdigest()[:16]
     return {
         "architecture": json.dumps(arch.to_dict(), sort_keys=True),
@@ -41,24 +43,28 @@ def fingerprint(
         "recipe": json.dumps(recipe.to_dict(), sort_keys=True),
         "seed": str(seed),
         "data": f"{len(train)} images, {labels}",
+        "number of processes, device or precision": place,
         "torch": str(torch.__version__),  # it is a class of its own, which a safe load refuses
     }
 
 
 @dataclass
 class TrainingState:
-    """After `epoch` whole epochs: the model's and the optimizer's state dicts."""
+    """After `epoch` whole epochs: the state dicts of the model, the optimizer, the gradient scaler and the moving
+    average; {} where there is no average.
+    """
 
     epoch: int
     model: dict[str, torch.Tensor]
     optimizer: dict[str, object]
+    scaler: dict[str, object]
+    ema: dict[str, object]
 
 
 def save_state(path: Path, run: dict[str, str], state: TrainingState) -> None:
     """Writes the state atomically: a kill at any time leaves the state of this epoch or of the one before."""
     buffer = io.BytesIO()
-    content = {"schema": _SCHEMA, "run": run, "epoch": state.epoch, "model": state.model, "optimizer": state.optimizer}
-    torch.save(content, buffer)
+    torch.save({"schema": _SCHEMA, "run": run, **{name: getattr(state, name) for name in _PARTS}}, buffer)
     write_atomic(path, buffer.getvalue())
 
 
@@ -73,7 +79,12 @@ def load_state(path: Path, run: dict[str, str]) -> TrainingState | None:
     try:
         content = torch.load(io.BytesIO(data), weights_only=True, map_location="cpu")
         schema, found = content["schema"], content["run"]
-        state = TrainingState(int(content["epoch"]), content["model"], content["optimizer"])
+        state = None
+        if schema == _SCHEMA:
+            state = TrainingState(**{name: content[name] for name in _PARTS})
+            state.epoch = int(state.epoch)
+            if not isinstance(found, dict) or state.epoch < 0:
+                raise ValueError
     except (
         pickle.UnpicklingError,
         zipfile.BadZipFile,
@@ -84,7 +95,7 @@ def load_state(path: Path, run: dict[str, str]) -> TrainingState | None:
         ValueError,
     ) as error:
         raise InputFileError(path, "is not a training state, or is damaged", _RESTART) from error
-    if schema != _SCHEMA:
+    if state is None:
         raise InputFileError(path, f"has training state schema {schema}, this shufflec reads {_SCHEMA}", _RESTART)
     differing = [name for name in run if found.get(name) != run[name]]
     if differing:

@@ -1,44 +1,28 @@
-"""The training loop: deterministic for a seed, and resumable after every epoch."""
+"""One training: deterministic for a seed, and resumable after every epoch."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
-from torch.nn.functional import cross_entropy
 
 from shufflec.data.dataset import Dataset
 from shufflec.data.preprocessing import Preprocessing
-from shufflec.errors import InputFileError, OptionError, ShufflecError
+from shufflec.errors import OptionError
 from shufflec.models.checkpoint import Checkpoint, weights_of
 from shufflec.models.families import AnyArchitecture
 from shufflec.models.networks import build
-from shufflec.training.evaluate import evaluate, torch_predict
+from shufflec.training.distributed import ALONE, Processes
+from shufflec.training.held_out import HeldOut
 from shufflec.training.loader import TrainingLoader
+from shufflec.training.loop import TrainingProgress, TrainingRun
 from shufflec.training.recipe import Recipe
-from shufflec.training.resume import TrainingState, fingerprint, load_state, save_state
+from shufflec.training.resume import fingerprint
+from shufflec.training.runtime import Runtime
 
-
-@dataclass(frozen=True)
-class TrainingProgress:
-    """After one step. loss, accuracy: over this epoch's training images so far, as they were augmented.
-
-    resumed_epochs: whole epochs that an earlier run had done. test_top1: once an epoch, after its
-    last step, except for the last epoch.
-    """
-
-    epoch: int
-    epochs: int
-    step: int
-    steps: int
-    loss: float
-    accuracy: float
-    resumed_epochs: int = 0
-    test_top1: float | None = None
+__all__ = ["TrainingProgress", "train"]
 
 
 def train(
@@ -50,43 +34,46 @@ def train(
     seed: int = 0,
     state_file: Path | None = None,
     progress: Callable[[TrainingProgress], None] | None = None,
+    runtime: Runtime | None = None,
+    processes: Processes = ALONE,
 ) -> Checkpoint:
     """Trains a network and evaluates it on `test_data`; the last epoch's weights, not the best on the test split.
 
-    state_file: written after every epoch and read at the start, if it is there: the run goes on from it and ends
-    with the same bits as one that was never stopped. The caller removes it once the checkpoint is safe.
+    state_file: written after every epoch and read at the start, if it is there: the run goes on from it and, on a
+    processor, ends with the same bits as one that was never stopped. The caller removes it once the checkpoint is safe.
+    runtime: None: on the processor, in float32. processes: see open_processes; the first one alone writes and calls
+    `progress`, and all return the same checkpoint. Images that cannot be read are left out, see Dataset.unreadable.
 
-    Raises OptionError for data that does not fit the architecture, InputFileError for a state of another run,
-    NoSpaceError when the state cannot be written, ShufflecError when the loss stops being a number.
+    Raises OptionError for data that does not fit the architecture or the number of processes, InputFileError for a
+    state of another run, NoSpaceError when the state cannot be written, ShufflecError when the loss stops being a
+    number, ToolMissingError for logs without TensorBoard, PeerError when another process ends.
     """
     _check(arch, preprocessing, train_data, test_data)
-    run = fingerprint(arch, preprocessing, recipe, seed, train_data)
-    loader = TrainingLoader(train_data, preprocessing, recipe, seed)
+    runtime = runtime or Runtime()
+    # Depthwise and grouped convolutions train half again as fast on a CPU with channels last.
     with _deterministic(recipe.threads, seed):
-        # Depthwise and grouped convolutions train half again as fast on a CPU with channels last.
-        model = build(arch).to(memory_format=torch.channels_last)
-        optimizer = recipe.optimizer(model)
-        done = _restore(state_file, run, model, optimizer) if state_file else 0
-        for epoch in range(done, recipe.epochs):
-            for state in _epoch(model, optimizer, loader, recipe, epoch, done):
-                if progress:
-                    progress(state)
-            if state_file:
-                save_state(state_file, run, TrainingState(epoch + 1, model.state_dict(), optimizer.state_dict()))
-            if progress and epoch + 1 < recipe.epochs:
-                top1 = evaluate(torch_predict(model), test_data, preprocessing).top1
-                progress(replace(state, test_top1=top1))
+        model = build(arch).to(processes.device, memory_format=torch.channels_last)
+        precision = runtime.precision(processes.device)
+        loader = TrainingLoader(
+            train_data, preprocessing, recipe, seed, runtime.workers, processes.rank, processes.world
+        )
+        held_out = HeldOut(test_data, preprocessing, runtime.workers, processes)
+        place = f"{processes.world}, {processes.device.type}, {precision}"
+        run = TrainingRun(model, loader, held_out, recipe, processes, precision)
+        run.restore(state_file, fingerprint(arch, preprocessing, recipe, seed, train_data, place))
+        run.train(progress, runtime.log_dir)
         checkpoint = Checkpoint(
             architecture=arch,
             preprocessing=preprocessing,
             class_names=list(train_data.class_names),
-            state=weights_of(model),
-            recipe=recipe.to_dict(),
+            state={name: tensor.cpu() for name, tensor in weights_of(run.result()).items()},
+            recipe=recipe.to_dict() | _recorded(processes, precision),
             seed=seed,
-            epochs=recipe.epochs,
+            epochs=run.epochs,
         )
         # As everyone who loads the file computes it: another memory layout may round differently.
-        metrics = evaluate(torch_predict(checkpoint.build()), test_data, preprocessing)
+        metrics = held_out.evaluate(checkpoint.build().to(processes.device))
+        run.log_result(metrics)
     checkpoint.metrics = {"top1": metrics.top1, "top5": metrics.top5, "count": metrics.count}
     return checkpoint
 
@@ -102,53 +89,20 @@ def _check(arch: AnyArchitecture, preprocessing: Preprocessing, train_data: Data
         raise OptionError("data", train_data.name, f"has {counts}, expected at least 2 and 1")
 
 
-def _epoch(
-    model: torch.nn.Module,
-    optimizer: torch.optim.SGD,
-    loader: TrainingLoader,
-    recipe: Recipe,
-    epoch: int,
-    resumed: int,
-) -> Iterator[TrainingProgress]:
-    """One pass over the training split; yields after each step."""
-    model.train()
-    seen, right, loss_sum = 0, 0, 0.0
-    for step, (inputs, labels) in enumerate(loader.epoch(epoch)):
-        for group in optimizer.param_groups:
-            group["lr"] = recipe.learning_rate(epoch * loader.steps + step, loader.steps)
-        logits = model(inputs.to(memory_format=torch.channels_last))
-        loss = cross_entropy(logits, labels, label_smoothing=recipe.label_smoothing)
-        value = float(loss.detach())
-        if not math.isfinite(value):
-            where = f"epoch {epoch + 1}, step {step + 1}"
-            raise ShufflecError(f"the loss is {value} in {where}", "train again with a smaller --lr")
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        optimizer.step()
-        seen += len(labels)
-        right += int((logits.argmax(1) == labels).sum())
-        loss_sum += value * len(labels)
-        yield TrainingProgress(epoch + 1, recipe.epochs, step + 1, loader.steps, loss_sum / seen, right / seen, resumed)
-
-
-def _restore(path: Path, run: dict[str, str], model: torch.nn.Module, optimizer: torch.optim.SGD) -> int:
-    """Loads the state at `path` into model and optimizer; the number of epochs that it has behind it."""
-    state = load_state(path, run)
-    if state is None:
-        return 0
-    try:
-        model.load_state_dict(state.model)
-        optimizer.load_state_dict(state.optimizer)
-    except (RuntimeError, ValueError, KeyError, TypeError) as error:
-        raise InputFileError(path, "is a damaged training state", "start over with --restart") from error
-    return state.epoch
+def _recorded(processes: Processes, precision: str) -> dict[str, object]:
+    """What the checkpoint says of where it was trained, beside the recipe; nothing for one process in float32."""
+    found = {"processes": processes.world, "device": processes.device.type, "precision": precision}
+    usual = {"processes": 1, "device": "cpu", "precision": "float32"}
+    return {name: value for name, value in found.items() if value != usual[name]}
 
 
 @contextmanager
 def _deterministic(threads: int, seed: int) -> Iterator[None]:
-    """Seeds torch and fixes its threads within the block; leaves both as they were."""
+    """Seeds torch, fixes its threads and what cuDNN may choose within the block; leaves all as it was."""
     before = torch.get_num_threads()
-    with torch.random.fork_rng(devices=[]):
+    # No TF32: float32 is to be float32 on a GPU too.
+    cudnn = torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False)
+    with torch.random.fork_rng(devices=[]), cudnn:
         torch.manual_seed(seed)
         torch.set_num_threads(threads)
         try:

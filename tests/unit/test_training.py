@@ -16,8 +16,9 @@ from shufflec.data.preprocessing import Preprocessing
 from shufflec.errors import InputFileError, OptionError, ShufflecError
 from shufflec.models.architecture import Architecture
 from shufflec.models.checkpoint import load_checkpoint
+from shufflec.training.batch_augment import _turned, augment
 from shufflec.training.job import TrainingJob, run_job
-from shufflec.training.loader import TrainingLoader, _turned, augment
+from shufflec.training.loader import TrainingLoader
 from shufflec.training.recipe import Recipe
 from shufflec.training.resume import state_path
 from shufflec.training.train import train
