@@ -113,9 +113,12 @@ def check_place(path: str | Path) -> Path:
 
 
 def write_bundle(
-    path: str | Path, compiled: CompiledModel | CompiledFirmware, finish: Callable[[Bundle], dict[str, str]]
+    path: str | Path,
+    compiled: CompiledModel | CompiledFirmware,
+    finish: Callable[[Bundle], dict[str, str]],
+    remember: bool = True,
 ) -> Bundle:
-    """Writes a bundle, all of it or nothing, and remembers it as the newest.
+    """Writes a bundle, all of it or nothing, and remembers it as the newest (unless it is only for a moment).
 
     finish: gets the bundle before it is at its place, and returns the texts of its reports by file name; when it
     raises (wrong results, say), nothing is left. Raises InputFileError where check_place does.
@@ -130,7 +133,8 @@ def write_bundle(
         write_atomic(folder / FILE_NAME, manifest.to_json())
         for name, text in finish(Bundle(folder, manifest, compiled.integer.graph)).items():
             write_atomic(folder / name, text)
-    write_atomic(cache_dir() / _LATEST, str(path.resolve()))
+    if remember:
+        write_atomic(cache_dir() / _LATEST, str(path.resolve()))
     return Bundle(path, manifest, compiled.integer.graph)
 
 

@@ -137,18 +137,11 @@ def build_bundle(
     The other arguments are the options of `shufflec compile`.
     """
     from shufflec.backends.bundle import write_bundle
-    from shufflec.backends.compile import compile_model, safe_name
-    from shufflec.kernels.records import load_records, record_notes
+    from shufflec.backends.compile import safe_name
 
     stages("quantizing")
     prepared = prepared_model(source, data, stages)
-    if board.family == "baremetal":
-        compiled = _firmware(prepared, board, name, fold_shuffle, cc, stages)
-    else:
-        records = load_records(board.name)
-        for note in record_notes(records):
-            stages.say(note)
-        compiled = compile_model(prepared.model, board, name, fold_shuffle, cc, stages, records)
+    compiled = compile_prepared(prepared, board, name, stages, fold_shuffle, cc)
     place = output or Path("shufflec-out") / safe_name(f"{name}-{board.name}")
     checked: list[str] = []
 
@@ -160,6 +153,26 @@ def build_bundle(
         return report_files(bundle)
 
     return write_bundle(place, compiled, finish), compiled, checked[0]
+
+
+def compile_prepared(
+    prepared: PreparedModel,
+    board: Target,
+    name: str,
+    stages: Stages,
+    fold_shuffle: bool = True,
+    cc: str | None = None,
+) -> CompiledModel | CompiledFirmware:
+    """Compiles a quantized model for a board of either family."""
+    from shufflec.backends.compile import compile_model
+    from shufflec.kernels.records import load_records, record_notes
+
+    if board.family == "baremetal":
+        return _firmware(prepared, board, name, fold_shuffle, cc, stages)
+    records = load_records(board.name)
+    for note in record_notes(records):
+        stages.say(note)
+    return compile_model(prepared.model, board, name, fold_shuffle, cc, stages, records)
 
 
 def _check_export(board: Target, folder: Path, style: str) -> None:
