@@ -84,14 +84,6 @@ def evaluate(
     return hits.metrics(dataset.name)
 
 
-def ranked_classes(logits: np.ndarray) -> np.ndarray:
-    """Classes [N, classes] of logits [N, classes], best first.
-
-    Among equal logits the first class wins, so that integer models have one answer; not a number comes last.
-    """
-    return np.argsort(-np.where(np.isnan(logits), -np.inf, logits), axis=1, kind="stable")
-
-
 def torch_predict(model: torch.nn.Module) -> Predict:
     """`model`, in evaluation mode and on the device that it is on, as a function between NumPy arrays."""
     model.eval()
