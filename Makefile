@@ -5,6 +5,7 @@
 # make bench  one inference beside other engines: instructions, time (slow; writes reports/ and the README's table)
 # make bench-mcu  instructions, flash and RAM of Cortex-M firmware beside CMSIS-NN (slow; writes reports/ and the README's table)
 # make bench-shapes  the same of shufflec alone, for all groups, scales and a larger input (slow; writes reports/)
+# make ablation  groups and channel shuffle, trained on the digits over seeds (an hour; writes reports/)
 # make tune-shipped  tunes the published networks for each board, into schedules/ (slow)
 
 SHELL := /bin/bash
@@ -18,7 +19,7 @@ test: APT_PACKAGES += cmake gcc-arm-none-eabi
 DEMO_DIR := out/demo
 
 .DEFAULT_GOAL := help
-.PHONY: help install system demo test test-unit lint fuzz bench bench-shapes shuffle-bench golden golden-check tune-shipped checkpoints clean bench-mcu test-mcu
+.PHONY: help install system demo test test-unit lint fuzz bench bench-shapes ablation shuffle-bench golden golden-check tune-shipped checkpoints clean bench-mcu test-mcu
 
 help:
 	@grep -E '^# make' Makefile | sed 's/^# //'
@@ -80,6 +81,10 @@ bench: install
 
 bench-shapes: install
 	@$(BIN)/python -m shufflec.cli.main bench shapes
+
+# Single-threaded trainings; several of this command at once share them.
+ablation: install
+	@OMP_NUM_THREADS=1 nice $(BIN)/python -m shufflec.cli.main ablate --rotate 10 --zoom 0.1 --epochs 20 --seeds 5
 
 bench-mcu: install
 	@$(BIN)/python -m shufflec.bench.cortex_m reports README.md

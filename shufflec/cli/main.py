@@ -14,6 +14,7 @@ import typer
 
 from shufflec import __version__
 from shufflec.cli import (
+    ablate,
     bench,
     board,
     compare,
@@ -56,6 +57,7 @@ app.command("eval", rich_help_panel=MAIN_JOB)(eval.eval_command)
 app.command("train", rich_help_panel=MODEL)(train.train_command)
 app.command("quantize", rich_help_panel=MODEL)(quantize.quantize_command)
 app.command("inspect", rich_help_panel=MODEL)(inspect.inspect_command)
+app.command("ablate", rich_help_panel=MODEL)(ablate.ablate_command)
 app.command("models", rich_help_panel=MODEL)(models.models_command)
 app.command("targets", rich_help_panel=BOARD)(targets.targets_command)
 app.add_typer(device.app, name="device", rich_help_panel=BOARD)
