@@ -1,4 +1,4 @@
-"""`shufflec eval`: top-1, top-5 and the confusion matrix of a model on labelled images."""
+"""`shufflec eval`: top-1, top-5 and the confusion matrix of a model on labelled images, or each stage to the board."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from shufflec.cli.console import JsonOption, emit_json, progress_bar, stdout_console
+from shufflec.cli.console import JsonOption, emit_json, progress_bar, stderr_console, stdout_console
 from shufflec.errors import InputFileError, OptionError
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
+    from shufflec.data.dataset import Dataset
     from shufflec.data.preprocessing import Preprocessing
+    from shufflec.models.families import AnyArchitecture
     from shufflec.training.evaluate import Metrics, Predict
 
 # A confusion matrix of more classes would not fit a terminal; the JSON always has it.
@@ -27,7 +27,8 @@ _MOST_CLASSES_SHOWN = 20
 class Subject:
     """What is evaluated: a function from inputs to logits, and what it needs.
 
-    title: the network in words. engine: what computes the logits. random_weights: the network is untrained.
+    title: the network in words. engine: what computes the logits. random_weights: the network is untrained. int8: it
+    is quantized. architecture: None for a network that shufflec did not build.
     """
 
     title: str
@@ -36,6 +37,8 @@ class Subject:
     preprocessing: Preprocessing
     class_names: list[str]
     random_weights: bool
+    int8: bool = True
+    architecture: AnyArchitecture | None = None
 
 
 def eval_command(
@@ -47,13 +50,35 @@ def eval_command(
     ],
     data: Annotated[str, typer.Option(metavar="digits|DIR|FILE.npz", help="Labelled images.")],
     split: Annotated[str, typer.Option(metavar="train|test", help="Which part of them.")] = "test",
+    stages: Annotated[
+        bool,
+        typer.Option(
+            "--stages",
+            help="Side by side: float, QDQ in ONNX Runtime, integer reference, compiled code on its (virtual) board.",
+        ),
+    ] = False,
+    float_model: Annotated[
+        Path | None,
+        typer.Option("--float", metavar="MODEL", help="With --stages: the float network of a bundle or QDQ model."),
+    ] = None,
+    images: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="At most that many images, at equal distances; with --stages for the two slow ones, 200 by default.",
+        ),
+    ] = None,
     rpc: Annotated[
         str | None, typer.Option(metavar="HOST:PORT", help="Run a bundle on the device at this RPC server.")
     ] = None,
     key: Annotated[str, typer.Option(help="Key of that server, if it has one.")] = "",
     target: Annotated[
         str | None,
-        typer.Option(metavar="NAME", help="Run a Cortex-M bundle's firmware on the emulated board of its target."),
+        typer.Option(
+            metavar="NAME",
+            help="Run a Cortex-M bundle's firmware on the emulated board of its target; "
+            "for a MODEL: quantize and compile it for this board, and show the --stages.",
+        ),
     ] = None,
     timeout: Annotated[float, typer.Option(min=1, help="Seconds that the device may take for one answer.")] = 120.0,
     batch_size: Annotated[int, typer.Option(help="Images at a time.")] = 64,
@@ -61,19 +86,34 @@ def eval_command(
 ) -> None:
     """Measure a model's accuracy on labelled images it was not trained on.
 
+    Top-1, top-5 and error rates as the published tables have them, beside the published ones of the same network on
+    ImageNet. --stages shows where accuracy is lost on the way to the board, how often each stage agrees with the one
+    before, and whether the compiled code equals the integer reference bit for bit; where it does not, that is an error.
+
     Examples:
 
         shufflec eval model.safetensors --data digits
 
         shufflec eval rasp4-bundle --data photos/ --rpc 192.168.1.20:9090
+
+        shufflec eval rasp4-bundle --data photos/ --stages --float model.safetensors
+
+        shufflec eval model.safetensors --data photos/ --target cortex-m7 --images 50
     """
-    from shufflec.data.dataset import check_classes
     from shufflec.data.datasets import open_dataset
     from shufflec.training.evaluate import evaluate
 
+    if stages or (target is not None and model.is_file()):
+        from shufflec.cli.eval_stages import eval_stages
+
+        eval_stages(model, data, split, target, float_model, images, rpc, key, timeout, json)
+        return
+    if float_model is not None:
+        raise OptionError("--float", float_model, "is for --stages")
     with open_subject(model, rpc, key, timeout, target) as subject:
         dataset = open_dataset(data, split)
-        check_classes(data, dataset, subject.class_names)
+        check_names(data, dataset, subject.class_names)
+        dataset = dataset if images is None else dataset.spread(images)
         with progress_bar() as bar:
             task = bar.add_task("evaluate", total=len(dataset), note="")
             metrics = evaluate(
@@ -83,10 +123,29 @@ def eval_command(
                 batch_size,
                 lambda done, total: bar.update(task, completed=done, total=total),
             )
+    tell_unreadable(dataset)
     if json:
-        emit_json(_result(model, subject, data, split, metrics))
+        emit_json(_result(model, subject, data, split, dataset, metrics))
     else:
-        _show(subject, data, split, metrics)
+        _show(subject, data, split, dataset, metrics)
+
+
+def check_names(data: str, dataset: Dataset, class_names: list[str]) -> None:
+    """Raises InputFileError unless the data set's classes are the model's; says so where the model names none."""
+    from shufflec.data.dataset import are_unknown, check_classes
+
+    check_classes(data, dataset, class_names)
+    if dataset.class_names != class_names and are_unknown(class_names):
+        words = "The model does not name its classes: those of the data set are taken, in their order."
+        stderr_console().print(words)
+
+
+def tell_unreadable(dataset: Dataset) -> None:
+    """Counts and names images that could not be read, on stderr."""
+    from shufflec.data.dataset import unreadable_note
+
+    if note := unreadable_note(dataset):
+        stderr_console().print(note, markup=False)
 
 
 @contextmanager
@@ -129,6 +188,8 @@ def _open_checkpoint(path: Path) -> Subject:
         preprocessing=checkpoint.preprocessing,
         class_names=checkpoint.class_names,
         random_weights=checkpoint.random_weights,
+        int8=False,
+        architecture=checkpoint.architecture,
     )
 
 
@@ -144,14 +205,17 @@ def _open_onnx(path: Path) -> Subject:
     if not info:
         hint = "quantize it first: `shufflec quantize` writes them into its result"
         raise InputFileError(path, "does not say its preprocessing and class names", hint)
-    described = info["architecture"]
+    architecture = architecture_from_dict(info["architecture"]) if info["architecture"] else None
+    int8 = model_kind(model) == "qdq"
     return Subject(
-        title=str(architecture_from_dict(described)) if described else path.name,
-        engine="float, ONNX Runtime" if model_kind(model) == "float" else "int8 (QDQ), ONNX Runtime",
+        title=str(architecture or path.name),
+        engine="int8 (QDQ), ONNX Runtime" if int8 else "float, ONNX Runtime",
         predict=predictor(model),
         preprocessing=Preprocessing.from_dict(info["preprocessing"]),
         class_names=info["class_names"],
         random_weights=info["random_weights"],
+        int8=int8,
+        architecture=architecture,
     )
 
 
@@ -169,49 +233,47 @@ def _open_bundle(path: Path, rpc: str | None, key: str, timeout_s: float, target
             preprocessing=bundle.preprocessing,
             class_names=list(bundle.class_names),
             random_weights=bundle.random_weights,
+            architecture=bundle.architecture,
         )
 
 
-def _result(model: Path, subject: Subject, data: str, split: str, metrics: Metrics) -> dict[str, object]:
+def _result(
+    model: Path, subject: Subject, data: str, split: str, dataset: Dataset, metrics: Metrics
+) -> dict[str, object]:
+    from shufflec.cli.eval_view import network_entry, published, published_entry
+
     return {
         "model": str(model),
         "network": subject.title,
+        **network_entry(subject.architecture),
         "engine": subject.engine,
         "random_weights": subject.random_weights,
         "data": data,
         "split": split,
-        "class_names": subject.class_names,
+        "class_names": dataset.class_names,
+        "unreadable": list(dataset.unreadable),
+        "top1_error": 1 - metrics.top1,
+        "top5_error": 1 - metrics.top5,
+        **published_entry(*published(subject.architecture, dataset.class_names, subject.int8)),
         **metrics.to_dict(),
     }
 
 
-def _show(subject: Subject, data: str, split: str, metrics: Metrics) -> None:
+def _show(subject: Subject, data: str, split: str, dataset: Dataset, metrics: Metrics) -> None:
+    from shufflec.cli.eval_view import accuracy_table, confusion_table, published
+
     console = stdout_console()
     untrained = ", random weights" if subject.random_weights else ""
     console.print(f"{subject.title} ({subject.engine}{untrained})", markup=False)
-    console.print(f"{metrics.count} {split} images of {data}", markup=False)
-    console.print(f"Top-1 {metrics.top1:.2%}, top-5 {metrics.top5:.2%}")
-    if len(subject.class_names) <= _MOST_CLASSES_SHOWN:
-        console.print(_confusion_table(subject.class_names, metrics))
+    found, reason = published(subject.architecture, dataset.class_names, subject.int8)
+    rows = [("int8" if subject.int8 else "float", metrics.count, metrics.top1, metrics.top5)]
+    if found is not None:
+        of = f"{'int8' if found.int8 else 'float'}, published ({found.source})"
+        rows.append((of, None, found.top1, found.top5))
+    console.print(accuracy_table(f"{metrics.count} {split} images of {data}, in per cent", subject.architecture, rows))
+    if reason:
+        console.print(reason, markup=False)
+    if len(dataset.class_names) <= _MOST_CLASSES_SHOWN:
+        console.print(confusion_table(dataset.class_names, metrics))
     else:
-        console.print(f"--json has the confusion matrix of the {len(subject.class_names)} classes.")
-
-
-def _confusion_table(class_names: list[str], metrics: Metrics) -> Table:
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(title="Confusion: true class down, predicted class across", title_justify="left")
-    table.add_column("", no_wrap=True)
-    for name in class_names:
-        table.add_column(Text(name), justify="right", no_wrap=True)
-    for true, (name, row) in enumerate(zip(class_names, metrics.confusion, strict=True)):
-        cells = [Text(str(count), _style(true == predicted, count)) for predicted, count in enumerate(row)]
-        table.add_row(Text(name), *cells)
-    return table
-
-
-def _style(on_diagonal: bool, count: int) -> str:
-    if count == 0:
-        return "dim"
-    return "green" if on_diagonal else "bold red"
+        console.print(f"--json has the confusion matrix of the {len(dataset.class_names)} classes.")
