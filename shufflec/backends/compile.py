@@ -190,7 +190,7 @@ def build_library(
     memory = plan(program.buffers.values())
     objects = compile_kernels(program.kernels, target, lambda done, total: progress("compiling kernels", done, total))
     progress("linking", 0, 1)
-    blob, offsets = pack_constants(program)
+    blob, offsets = pack_constants(program, memory)
     source = program_source(program, memory, offsets)
     library = link_library(code_triple(target), objects, source, constants_source(blob), blob, cc)
     progress("linking", 1, 1)

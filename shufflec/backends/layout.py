@@ -4,6 +4,8 @@
   the first convolution's border is written by `quantize`.
 - A concat is one buffer that its producers write slices of; only a producer whose tensor someone else reads as well
   is followed by a copy.
+- Convolutions that differ in their output channels alone, cut by who reads them, are one layer where a kernel writes to
+  several places. Its output is the first part; whoever reads the others shows whether they are right.
 - A convolution that is the last to read its residual writes its output over it, where its kernel can. Such a layer
   gives another result when it is repeated, in the same time; any other layer the same one, since its buffers all stay
   live for the whole layer.
@@ -16,6 +18,7 @@ from dataclasses import replace
 
 from shufflec.backends import workloads
 from shufflec.backends.layout_state import LayoutState
+from shufflec.backends.pieces import JoinedPieces, joined_pieces
 from shufflec.backends.program import Program, Step, View
 from shufflec.ir.graph import Graph, Op
 from shufflec.kernels.kernel import ALIGNMENT, Kernel, Workload
@@ -65,13 +68,29 @@ class _Builder(LayoutState):
         super().__post_init__()
         self._slices = slices_of_concats(self.graph)
         self._bordered: dict[str, View] = {}
+        self._joined = joined_pieces(self.graph, self._slices)
+        self._done: set[str] = set()
 
     def add(self, op: Op) -> None:
         """Appends the layer of one operator; a concat that is written in place has none."""
+        if op.name in self._done or (op.name in self._joined and self._together(self._joined[op.name])):
+            return
         special = {"quantize": self._quantize, "concat": self._concat, "dequantize": self._dequantize}
         steps, output = special.get(op.kind, self._plain)(op)
         if steps:
             self.append(op, steps, output, self.graph.macs(op))
+
+    def _together(self, joined: JoinedPieces) -> bool:
+        """Appends the one layer of several convolutions, if there is a kernel for it; whether there is."""
+        targets = tuple(self._place(piece.output) for piece in joined.pieces)
+        workload = workloads.parts_workload(self.isa, self.graph, joined, tuple(view.pitch for view in targets))
+        if any(view.row != view.shape[1] for view in targets) or not is_hand_shaped(workload):
+            return False
+        op, source = joined.op, self._views[joined.op.inputs[0]]
+        step = self._step(op.name, workload, op.constants, (source,), targets[0], targets)
+        self.append(op, [step], targets[0], sum(map(self.graph.macs, joined.pieces)))
+        self._done.update(piece.name for piece in joined.pieces)
+        return True
 
     def scratch_bytes(self, kernel: Kernel) -> int:
         """One for each thread that may work on a step."""

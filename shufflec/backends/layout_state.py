@@ -28,7 +28,7 @@ class LayoutState:
     def append(self, op: Op, steps: list[Step], output: View, macs: int) -> None:
         """Adds the layer of an operator; its buffers live from here or earlier."""
         for step in steps:
-            for view in (*step.inputs, step.output):
+            for view in (*step.inputs, step.output, *step.targets):
                 if view is not None:
                     self._touch(view.buffer)
             if step.scratch is not None:
@@ -50,7 +50,13 @@ class LayoutState:
         self._touched.setdefault(buffer, []).append(len(self.layers))
 
     def _step(
-        self, name: str, workload: Workload, constants: dict, inputs: tuple[View, ...], output: View | None
+        self,
+        name: str,
+        workload: Workload,
+        constants: dict,
+        inputs: tuple[View, ...],
+        output: View | None,
+        targets: tuple[View, ...] = (),
     ) -> Step:
         if workload not in self._kernels:
             self._kernels[workload] = self.choose(workload)
@@ -58,4 +64,4 @@ class LayoutState:
         if kernel.scratch_bytes:
             scratch = f"{name}.scratch"
             self._sizes[scratch] = self.scratch_bytes(kernel)
-        return Step(name, kernel, kernel.pack(constants), inputs, output, scratch)
+        return Step(name, kernel, kernel.pack(constants), inputs, output, scratch, targets)

@@ -48,7 +48,11 @@ class View:
 
 @dataclass(frozen=True)
 class Step:
-    """One kernel call. inputs: views of in0 and in1; output: None for dequantize, whose output is outside."""
+    """One kernel call. inputs: views of in0 and in1; output: None for dequantize, whose output is outside.
+
+    targets: where the parts of a convolution go whose channels several tensors share, `output` being the first of them;
+    the last accumulator constants are their offsets in the arena, zero as long as there is no memory plan.
+    """
 
     name: str
     kernel: Kernel
@@ -56,6 +60,7 @@ class Step:
     inputs: tuple[View, ...]
     output: View | None
     scratch: str | None
+    targets: tuple[View, ...] = ()
 
     @property
     def constants(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

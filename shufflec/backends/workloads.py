@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from shufflec.backends.pieces import JoinedPieces
 from shufflec.ir.graph import Graph, Op
 from shufflec.kernels.kernel import Workload
 
@@ -76,6 +77,15 @@ def op_workload(isa: str, graph: Graph, op: Op, out_pitch: int) -> Workload:
     if op.kind not in ("global_avg_pool", "dense"):
         params |= {"out_pitch": out_pitch, "out_row": out_shape[1]}
     return Workload.of(op.kind, isa, **params)
+
+
+def parts_workload(isa: str, graph: Graph, joined: JoinedPieces, pitches: tuple[int, ...]) -> Workload:
+    """The workload of a convolution whose channels go to several tensors. pitches: out_pitch of each."""
+    height, width, in_channels = graph.tensors[joined.op.inputs[0]].shape
+    out_shape = (height, width, sum(joined.channels))
+    params = _conv2d(joined.op, (height, width, in_channels), out_shape)
+    params |= {"parts": tuple(zip(joined.channels, pitches, strict=True)), "out_pitch": out_shape[2], "out_row": width}
+    return Workload.of("conv2d", isa, **params)
 
 
 def unpadded(workload: Workload, op: Op) -> Workload:

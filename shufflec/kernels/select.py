@@ -11,6 +11,7 @@ from shufflec.kernels.a64 import (
     global_pooling,
     movement,
     pointwise_conv2d,
+    pointwise_parts,
     pooling,
     quantize,
     stem,
@@ -22,9 +23,11 @@ from shufflec.kernels.records import Records
 
 #: Hand-shaped families by ISA, the preferred first. A family is a module with NAME, accepts(workload),
 #: tilings(workload) (the default first) and build(workload, tiling); default(workload, core), if it has that, is the
-#: one of its tilings that a core such as "cortex-a53" gets without a record.
+#: one of its tilings that a core such as "cortex-a53" gets without a record; tuned_as(workload), if it has that, names
+#: the workload and the family whose records hold for this one.
 A64 = (
     pointwise_conv2d,
+    pointwise_parts,
     stem,
     depthwise_dot,
     depthwise,
@@ -41,6 +44,12 @@ FAMILIES: dict[str, tuple[ModuleType, ...]] = {"portable": (), "neon": A64, "dot
 def families(workload: Workload) -> list[ModuleType]:
     """The hand-shaped families that accept a workload, the preferred first; none where plain loops have to do."""
     return [family for family in FAMILIES[workload.isa] if family.accepts(workload)]
+
+
+def tuned_as(workload: Workload, family: ModuleType) -> tuple[Workload, str]:
+    """(workload, name and version of the family) that a workload's record is looked up by."""
+    stand_in = getattr(family, "tuned_as", None)
+    return stand_in(workload) if stand_in else (workload, family.NAME)
 
 
 def is_hand_shaped(workload: Workload) -> bool:
@@ -64,7 +73,7 @@ class Selection:
         """The kernel of a workload. A record whose tiling its family does not have is left alone."""
         for family in families(workload)[:1]:
             tilings = family.tilings(workload)
-            found = self._records.find(workload, family.NAME)
+            found = self._records.find(*tuned_as(workload, family))
             if found is None or found[0].choice not in tilings:
                 choose = getattr(family, "default", None)
                 return family.build(workload, choose(workload, self._core) if choose else tilings[0])

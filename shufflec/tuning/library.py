@@ -60,8 +60,9 @@ def build_candidates(candidates: Sequence[Candidate], target: Target) -> bytes:
     whole = _aligned(arena_bytes) + _aligned(scratch_bytes)
     program = Program(tuple(layers), buffers, (1, 3, 1, 1), (1, 1))
     objects = compile_kernels(program.kernels, target)
-    blob, offsets = pack_constants(program)
-    source = program_source(program, MemoryPlan(places, whole, whole), offsets)
+    memory = MemoryPlan(places, whole, whole)
+    blob, offsets = pack_constants(program, memory)
+    source = program_source(program, memory, offsets)
     return link_library(
         code_triple(target),
         objects,

@@ -8,12 +8,13 @@ from fnmatch import fnmatchcase
 from functools import cached_property
 from types import ModuleType
 
-from shufflec.backends.layout import lay_out
+from shufflec.backends.layout import lay_out, slices_of_concats
+from shufflec.backends.pieces import joined_pieces
 from shufflec.ir import reference
 from shufflec.ir.graph import Graph, Op
 from shufflec.kernels.kernel import Workload
 from shufflec.kernels.records import Tiling, record_key, shape_key
-from shufflec.kernels.select import Selection, families
+from shufflec.kernels.select import Selection, families, tuned_as
 
 #: Steps that stand before an operator or in the place of a concat; every other one computes its operator.
 PAD, COPY = "pad", "copy"
@@ -55,10 +56,11 @@ def extract_tasks(graph: Graph, isa: str, pattern: str = "*") -> list[Task]:
     integer reference cannot check alone are left out.
     """
     operators = {op.name: op for op in graph.ops}
+    operators |= {joined.op.name: joined.op for joined in joined_pieces(graph, slices_of_concats(graph)).values()}
     found: dict[str, Task] = {}
     for layer in lay_out(graph, isa, Selection()).layers:
         for step in layer.steps:
-            workload = step.kernel.workload
+            workload = _stand_in(step.kernel.workload)
             if not _stands_alone(workload) or layer.name not in operators:
                 continue
             candidates = [family.tilings(workload) for family in families(workload)[:1]]
@@ -71,6 +73,11 @@ def extract_tasks(graph: Graph, isa: str, pattern: str = "*") -> list[Task]:
             else:
                 found[key] = Task(key, workload, operators[layer.name], (layer.name,))
     return [task for task in found.values() if any(fnmatchcase(name, pattern) for name in task.layers)]
+
+
+def _stand_in(workload: Workload) -> Workload:
+    """The workload whose records a workload takes: mostly itself."""
+    return next((tuned_as(workload, family)[0] for family in families(workload)[:1]), workload)
 
 
 def _stands_alone(workload: Workload) -> bool:

@@ -106,8 +106,8 @@ def test_without_folding_the_copies_stay_and_the_result_is_right(tmp_path, capsy
 def test_wrong_code_is_named_and_leaves_nothing(tmp_path, capsys, monkeypatch):
     pack = compiling.pack_constants
 
-    def corrupted(program):
-        blob, offsets = pack(program)
+    def corrupted(program, plan):
+        blob, offsets = pack(program, plan)
         wrong = bytearray(blob)
         names = [step.name for step in program.steps]
         first = offsets[names.index("stage3.2.conv1")][0]

@@ -37,7 +37,7 @@ def kernel(workload: Workload) -> Kernel:
 
 def test_constants_are_aligned_shared_and_followed_by_slack():
     program = lay_out(small_graph(), "portable", kernel)
-    blob, offsets = pack_constants(program)
+    blob, offsets = pack_constants(program, plan(program.buffers.values()))
     assert len(offsets) == len(program.steps)
     for step, at in zip(program.steps, offsets, strict=True):
         for array, offset in zip(step.constants, at, strict=True):

@@ -23,6 +23,7 @@ import numpy as np
 
 from shufflec.kernels.a64.emitter import Emitter, FarPointer, Pointer, Value
 from shufflec.kernels.a64.geometry import OutputView, tile_count, tile_start
+from shufflec.kernels.a64.parted_write import PartedWrite
 from shufflec.kernels.a64.requantize import Epilogue, Rule, pack_pairs
 from shufflec.kernels.a64.shuffled_write import ShuffledWrite
 from shufflec.kernels.kernel import Kernel, Packed, Workload
@@ -106,14 +107,24 @@ class MicroKernel(ABC):
         """int8 (..., 4 * blocks, depth) to int8 (..., bytes) in the order that accumulate reads."""
 
 
-def build_pointwise(workload: Workload, tiling, family: str, micro: MicroKernel, llvm_mcpu: str) -> Kernel:
-    """The kernel of a workload `conv2d` without a window around a micro-kernel."""
+def build_pointwise(
+    workload: Workload,
+    tiling,
+    family: str,
+    micro: MicroKernel,
+    llvm_mcpu: str,
+    write: ShuffledWrite | PartedWrite | None = None,
+) -> Kernel:
+    """The kernel of a workload `conv2d` without a window around a micro-kernel.
+
+    write: how outputs leave scratch; None for what the workload's shuffle needs, which may be no scratch at all.
+    """
     shape = micro.shape
     rule, view = Rule.of(workload), OutputView.of(workload)
     channels = workload["out_channels"]
     rows = workload["shuffle_rows"]
-    through_scratch = rows > 1 or shape.outputs < 4
-    write = ShuffledWrite(channels, rows, shape.tile) if through_scratch else None
+    if write is None and (rows > 1 or shape.outputs < 4):
+        write = ShuffledWrite(channels, rows, shape.tile)
     row_bytes = write.row_bytes if write else 0
     micro_scratch = shape.tile * row_bytes
     header = np.concatenate([micro.header, write.header if write else np.zeros(0, np.int8)])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from shufflec.kernels.a64 import pointwise_cost
-from shufflec.kernels.a64.pointwise import Shape, build_pointwise
+from shufflec.kernels.a64.pointwise import MicroKernel, Shape, build_pointwise
 from shufflec.kernels.a64.pointwise_chains import ChainsMicroKernel
 from shufflec.kernels.a64.pointwise_dot import DotMicroKernel
 from shufflec.kernels.a64.pointwise_lanes import LanesMicroKernel
@@ -20,7 +20,7 @@ Tiling = tuple[tuple[str, int], ...]
 def accepts(workload: Workload) -> bool:
     """1x1, stride 1, no padding; `height` without `in_height` says so."""
     params = dict(workload.params)
-    pointwise = workload.kind == "conv2d" and "in_height" not in params
+    pointwise = workload.kind == "conv2d" and "in_height" not in params and "parts" not in params
     return pointwise and (not params.get("in_place") or pointwise_cost.overwrites(workload))
 
 
@@ -38,15 +38,18 @@ def default(workload: Workload, core: str) -> Tiling:
 
 def build(workload: Workload, tiling: Tiling) -> Kernel:
     """The kernel of a workload with one of `tilings`."""
+    return build_pointwise(workload, tiling, NAME, micro_kernel(workload, tiling), MODELS[dict(tiling)[SCHEDULE]])
+
+
+def micro_kernel(workload: Workload, tiling: Tiling) -> MicroKernel:
+    """What computes the sums of a tile, as a tiling says."""
     chosen = dict(tiling)
     shape = Shape.of(workload, chosen["pixels"], chosen["blocks"])
     full_range = bool(dict(workload.params).get("full_range_weights", False))
     if chosen["form"] == pointwise_cost.DOT:
-        micro = DotMicroKernel(shape)
-    elif chosen["form"] == pointwise_cost.LANES:
-        micro = LanesMicroKernel(shape, full_range)
-    elif chosen["form"] == pointwise_cost.CHAINS:
-        micro = ChainsMicroKernel(shape)
-    else:
-        micro = PairsMicroKernel(shape, chosen["form"] == pointwise_cost.RESIDENT, full_range)
-    return build_pointwise(workload, tiling, NAME, micro, MODELS[chosen[SCHEDULE]])
+        return DotMicroKernel(shape)
+    if chosen["form"] == pointwise_cost.LANES:
+        return LanesMicroKernel(shape, full_range)
+    if chosen["form"] == pointwise_cost.CHAINS:
+        return ChainsMicroKernel(shape)
+    return PairsMicroKernel(shape, chosen["form"] == pointwise_cost.RESIDENT, full_range)
