@@ -23,7 +23,11 @@ def ablate_command(
     scale: Annotated[float, typer.Option(help="Of the channel counts, 0.25 to 2.")] = 0.25,
     seeds: Annotated[int, typer.Option(help="Trainings of each network; 2 and more give intervals.")] = 5,
     data: Annotated[str, typer.Option(metavar="digits|DIR|FILE.npz", help="Labelled images.")] = "digits",
-    epochs: Annotated[int, typer.Option(help="Passes over the training images.")] = 30,
+    recipe: Annotated[
+        str,
+        typer.Option(metavar="NAME|FILE.toml", help="How to train; the options below take the place of its values."),
+    ] = "digits",
+    epochs: Annotated[int | None, typer.Option(help="Passes over the training images.")] = None,
     output: Annotated[
         Path, typer.Option("-o", "--output", metavar="DIR", help="Where ablation.json, .md and .html go.")
     ] = Path("reports"),
@@ -31,15 +35,13 @@ def ablate_command(
     input_size: Annotated[
         str | None, typer.Option(metavar="N|HxW", help="Pixels. Default: 32 for the digits, else 224.")
     ] = None,
-    lr: Annotated[float, typer.Option(help="Peak learning rate.")] = 0.1,
-    batch_size: Annotated[int, typer.Option(help="Images a step.")] = 32,
-    weight_decay: Annotated[float, typer.Option(help="On convolution and classifier weights.")] = 5e-4,
-    shift: Annotated[
-        int | None, typer.Option(help="Random shift in pixels. Default: a sixteenth of the input.")
-    ] = None,
-    rotate: Annotated[float, typer.Option(help="Random turn, at most so many degrees.")] = 0.0,
-    zoom: Annotated[float, typer.Option(help="Random enlargement or reduction, at most that fraction.")] = 0.0,
-    flip: Annotated[bool, typer.Option(help="Mirror half of the images.")] = False,
+    lr: Annotated[float | None, typer.Option(help="Peak learning rate.")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Images a step.")] = None,
+    weight_decay: Annotated[float | None, typer.Option(help="On convolution and classifier weights.")] = None,
+    shift: Annotated[int | None, typer.Option(help="Random shift in pixels.")] = None,
+    rotate: Annotated[float | None, typer.Option(help="Random turn, at most so many degrees.")] = None,
+    zoom: Annotated[float | None, typer.Option(help="Random enlargement or reduction, at most that fraction.")] = None,
+    flip: Annotated[bool | None, typer.Option("--flip/--no-flip", help="Mirror half of the images.")] = None,
     threads: Annotated[int, typer.Option(help="Processor threads; results are equal for an equal number.")] = 1,
     fresh: Annotated[bool, typer.Option("--fresh", help="Train everything again; else kept results are used.")] = False,
     json: JsonOption = False,
@@ -55,7 +57,7 @@ def ablate_command(
 
         shufflec ablate --seeds 3 --epochs 20
 
-        shufflec ablate --data photos/ --groups 3,8 --scale 0.5 --epochs 90 --flip --threads 8 -o ablation
+        shufflec ablate --data photos/ --recipe mindcv-v1 --groups 3,8 --scale 0.5 --threads 8
     """
     from shufflec.bench.ablation import AblationPlan, run_ablation
     from shufflec.files import write_atomic
@@ -63,23 +65,25 @@ def ablate_command(
     from shufflec.reports.ablation_html import html
     from shufflec.reports.ablation_words import markdown
     from shufflec.training.job import TrainingJob
-    from shufflec.training.recipe import Recipe
+    from shufflec.training.recipe_file import load_recipe
 
     chosen_groups, shuffles = _groups(groups), _shuffles(shuffle)
     size = parse_input_size(input_size) if input_size is not None else None
-    job = TrainingJob(chosen_groups[0], scale, variant, data, size)
-    recipe = Recipe(
-        epochs=epochs,
-        batch_size=batch_size,
-        lr=lr,
-        weight_decay=weight_decay,
-        shift=shift if shift is not None else max(1, min(job.resolved_input) // 16),
-        rotate=rotate,
-        zoom=zoom,
-        flip=flip,
-        threads=threads,
-    )
-    plan = AblationPlan(job.with_recipe(recipe), chosen_groups, shuffles, seeds)
+    file = load_recipe(recipe)
+    job = TrainingJob(chosen_groups[0], scale, variant, data, size, file.crop_fraction, resize=file.resize)
+    overrides = {
+        "epochs": epochs,
+        "lr": lr,
+        "batch_size": batch_size,
+        "weight_decay": weight_decay,
+        "shift": shift,
+        "rotate": rotate,
+        "zoom": zoom,
+        "flip": flip,
+        "threads": threads,
+    }
+    job = job.with_recipe(file.resolve(overrides, job.resolved_input))
+    plan = AblationPlan(job, chosen_groups, shuffles, seeds)
     with _progress() as show:
         report = run_ablation(plan, show, fresh)
     text = report.to_json()

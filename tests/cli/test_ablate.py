@@ -93,6 +93,7 @@ def test_a_killed_ablation_goes_on(data, tmp_path, cache):
         (["--scale", "9"], ExitCode.USAGE, "scale 9"),
         (["--epochs", "0"], ExitCode.USAGE, "epochs 0"),
         (["--data", "none"], ExitCode.BAD_INPUT, "none: no such dataset"),
+        (["--recipe", "none"], ExitCode.USAGE, "--recipe none: expected one of digits"),
         (["--variant", "v2"], ExitCode.USAGE, "variant v2"),
     ],
 )
