@@ -57,7 +57,7 @@ An int8 network as plain C and a library of kernels for {target.core}: no heap, 
 | RAM: arena | {ram:,} |
 | RAM: stack, the worst case | {firmware.code.stack_bytes:,} |
 
-`shufflec_model.h` has the interface: shapes, scales, zero points, and
+`shufflec_model.h` has the interface: shapes, scales, zero points, how images are to be prepared, and
 
     int shufflec_run(const int8_t *input, int8_t *output);
 

@@ -19,6 +19,7 @@ from shufflec.backends.manifest import FileEntry, Manifest, Schedules
 from shufflec.backends.objects import compile_kernels
 from shufflec.backends.planner import MemoryPlan, plan
 from shufflec.backends.program import Program
+from shufflec.data.preprocessing import Preprocessing
 from shufflec.ir.graph import Graph
 from shufflec.ir.pipeline import IntegerModule, lower
 from shufflec.ir.reference import execute
@@ -103,12 +104,16 @@ def compile_firmware(
     """
     progress("lowering to integers", 0, 1)
     integer = lower(model, fold_shuffle, M)
-    firmware = build_firmware(integer.graph, target, safe_name(name), inputs, progress=progress)
+    info = read_model_info(model)
+    preprocessing = Preprocessing.from_dict(info["preprocessing"])
+    firmware = build_firmware(
+        integer.graph, target, safe_name(name), inputs, progress=progress, preprocessing=preprocessing
+    )
     return CompiledFirmware(
         safe_name(name),
         target,
         model.SerializeToString(deterministic=True),
-        read_model_info(model),
+        info,
         integer,
         fold_shuffle,
         firmware,
@@ -122,14 +127,16 @@ def build_firmware(
     inputs: Sequence[np.ndarray],
     prefix: str = "shufflec",
     progress: Progress = lambda stage, done, total: None,
+    preprocessing: Preprocessing | None = None,
 ) -> Firmware:
-    """Compiles an integer graph of the rule m-q31; the parameters are compile_firmware's. prefix: of every C name."""
+    """Compiles an integer graph of the rule m-q31; the parameters are compile_firmware's. prefix: of every C name.
+    preprocessing: what the header says about images."""
     progress("choosing kernels", 0, 1)
     program, fixed = lay_out(graph, target.isa, select)
     memory = plan(program.buffers.values(), ALIGNMENT, fixed)
     # What can be known before anything is compiled; code and stack are checked behind it.
     check_budget(graph, target, program, memory, Need(source.arena_bytes(memory), program.weight_bytes), select)
-    interface = _interface(graph, name, prefix, inputs)
+    interface = _interface(graph, name, prefix, inputs, preprocessing)
     objects = compile_kernels(program.kernels, target, lambda done, total: progress("compiling kernels", done, total))
     progress("linking", 0, 1)
     files = {
@@ -145,7 +152,9 @@ def build_firmware(
     return Firmware(program, memory, files, library, elf, code)
 
 
-def _interface(graph: Graph, name: str, prefix: str, inputs: Sequence[np.ndarray]) -> Interface:
+def _interface(
+    graph: Graph, name: str, prefix: str, inputs: Sequence[np.ndarray], preprocessing: Preprocessing | None
+) -> Interface:
     first, last = graph.ops[0], graph.ops[-1]
     classes = graph.tensors[graph.output].shape[-1]
     scales = np.broadcast_to(np.asarray(last.constants["scale"], np.float64), (classes,))
@@ -160,4 +169,5 @@ def _interface(graph: Graph, name: str, prefix: str, inputs: Sequence[np.ndarray
         output_scale,
         multipliers,
         tuple(float(scale) for scale in scales),
+        preprocessing,
     )

@@ -12,6 +12,7 @@ from shufflec.backends.codegen import KERNEL_PARAMETERS, comment_text
 from shufflec.backends.objects import symbol
 from shufflec.backends.planner import MemoryPlan
 from shufflec.backends.program import Program, Step, View
+from shufflec.data.preprocessing import Preprocessing
 
 SLACK = 16  # bytes behind the arena that vector loads may read
 _MOST_TINY, _MOST_SHORT = 0xFF, 0xFFFF  # of the C types that small numbers take, since flash is scarce
@@ -23,6 +24,7 @@ class Interface:
     """What an application needs to know. input_scale, output_scale: real = scale * (code - zero point).
 
     class_multipliers: int32, of the logits to the int8 output, high word of the product. prefix: of every name.
+    preprocessing: how images become the input, None where nobody said.
     """
 
     model: str
@@ -32,6 +34,7 @@ class Interface:
     output_scale: float
     class_multipliers: tuple[int, ...]
     logit_scales: tuple[float, ...]
+    preprocessing: Preprocessing | None = None
 
 
 def arena_bytes(plan: MemoryPlan) -> int:
@@ -66,7 +69,7 @@ extern "C" {{
 #define {u}_INPUT_BYTES {height * width * channels}
 #define {u}_INPUT_SCALE {_float(interface.input_scale)}
 #define {u}_INPUT_ZERO_POINT ({interface.input_zero_point})
-#define {u}_CLASSES {classes}
+{_preprocessing(interface)}#define {u}_CLASSES {classes}
 #define {u}_OUTPUT_SCALE {_float(interface.output_scale)}
 #define {u}_OUTPUT_ZERO_POINT 0
 #define {u}_ARENA_BYTES {arena_bytes(plan)}
@@ -93,6 +96,36 @@ int {p}_run_in(int8_t *arena, const int8_t *input, int8_t *output);
 }}
 #endif
 #endif
+"""
+
+
+def _preprocessing(interface: Interface) -> str:
+    """How an application prepares images, in words and as constants, line by line."""
+    made, u = interface.preprocessing, interface.prefix.upper()
+    if made is None:
+        return ""
+    height, width = made.input_size
+    if made.resize is None:
+        cover = f"{height / made.crop_fraction:.0f} x {width / made.crop_fraction:.0f} pixels"
+        scaled = f"until it just covers {cover} ({u}_INPUT_CROP of which are the input)"
+    else:
+        scaled = f"until its shorter side has {made.resize} pixels ({u}_INPUT_RESIZE)"
+    order = "red, green, blue" if made.channel_order == "RGB" else "blue, green, red"
+    mean, std = (", ".join(_float(value) for value in values) for values in (made.mean, made.std))
+    return f"""
+/* Images are to be prepared as in the training:
+ * 1. scale the image (bilinear) {scaled},
+ * 2. cut out the {height} x {width} pixels in its middle,
+ * 3. take the channels in the order {order},
+ * 4. of each byte of channel c: x = (byte * {u}_INPUT_RANGE / 255 - {u}_INPUT_MEAN[c]) / {u}_INPUT_STD[c].
+ */
+#define {u}_INPUT_ORDER "{made.channel_order}"
+#define {u}_INPUT_RANGE {_float(made.value_scale)}
+#define {u}_INPUT_MEAN {{{mean}}}
+#define {u}_INPUT_STD {{{std}}}
+#define {u}_INPUT_RESIZE {made.resize or 0} /* 0: none, the crop says it */
+#define {u}_INPUT_CROP {_float(1.0 if made.resize is not None else made.crop_fraction)}
+
 """
 
 
