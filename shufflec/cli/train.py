@@ -2,58 +2,142 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+import time
+from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from shufflec.cli.console import JsonOption, emit_json, progress_bar, stderr_console, stdout_console
-from shufflec.errors import OptionError
+from shufflec.cli.console import JsonOption, emit_json, stderr_console
+from shufflec.cli.train_view import show_training, training_progress, training_result
+from shufflec.errors import OptionError, ShufflecError
 
 if TYPE_CHECKING:
-    from shufflec.models.checkpoint import Checkpoint
-    from shufflec.training.train import TrainingProgress
+    from shufflec.training.job import TrainingJob
+    from shufflec.training.recipe_file import RecipeFile
+
+_PATIENCE = 20  # seconds
+_NETWORK = "Network"
+_DATA = "Data"
+_RECIPE = "In place of the recipe's"
+_WHERE = "Where it runs"
 
 
 def train_command(
+    recipe: Annotated[
+        str,
+        typer.Option(metavar="NAME|FILE.toml", help="digits, mindcv-v1, megvii-v1, megvii-v2, torchvision-v2, ..."),
+    ] = "digits",
     groups: Annotated[
-        int | None, typer.Option(help="Groups of the 1x1 convolutions: 1, 2, 3, 4 or 8. Needed for V1.")
+        int | None,
+        typer.Option(
+            help="Groups of the 1x1 convolutions: 1, 2, 3, 4 or 8. Needed for V1 if the recipe is for any network.",
+            rich_help_panel=_NETWORK,
+        ),
     ] = None,
-    family: Annotated[str, typer.Option(metavar="v1|v2", help="ShuffleNetV1 or V2.")] = "v1",
+    family: Annotated[
+        str | None,
+        typer.Option(
+            metavar="v1|v2", help="ShuffleNetV1 or V2. Default: the recipe's, else v1.", rich_help_panel=_NETWORK
+        ),
+    ] = None,
     scale: Annotated[
-        float | None, typer.Option(help="Of the channel counts. V1: 0.25 to 2, default 0.25; V2: 0.5, 1, 1.5 or 2.")
+        float | None,
+        typer.Option(
+            help="Of the channel counts. V1: 0.25 to 2; V2: 0.5, 1, 1.5 or 2. Default: the recipe's, or the least.",
+            rich_help_panel=_NETWORK,
+        ),
     ] = None,
     variant: Annotated[
-        str | None, typer.Option(metavar="NAME", help="V1: paper, megvii, mindcv; V2: torchvision, megvii.")
+        str | None,
+        typer.Option(
+            metavar="NAME", help="V1: paper, megvii, mindcv; V2: torchvision, megvii.", rich_help_panel=_NETWORK
+        ),
     ] = None,
-    data: Annotated[str, typer.Option(metavar="digits|DIR|FILE.npz", help="Labelled images.")] = "digits",
-    epochs: Annotated[int, typer.Option(help="Passes over the training images.")] = 60,
+    data: Annotated[
+        str, typer.Option(metavar="digits|DIR|FILE.npz", help="Labelled images.", rich_help_panel=_DATA)
+    ] = "digits",
     seed: Annotated[int, typer.Option(help="The same seed gives the same checkpoint, byte for byte.")] = 0,
     output: Annotated[
         Path | None,
         typer.Option("-o", "--output", metavar="FILE.safetensors", help="Default: a name made of the other options."),
     ] = None,
     input_size: Annotated[
-        str | None, typer.Option(metavar="N|HxW", help="Pixels. Default: 32 for the digits, else 224.")
+        str | None,
+        typer.Option(metavar="N|HxW", help="Pixels. Default: 32 for the digits, else 224.", rich_help_panel=_DATA),
     ] = None,
     crop_fraction: Annotated[
-        float | None, typer.Option(help="Centre crop. Default: 1 for digits and .npz, else 0.875.")
+        float | None,
+        typer.Option(
+            help="Centre crop. Default: the recipe's, else 1 for digits and .npz and 0.875 for photos.",
+            rich_help_panel=_DATA,
+        ),
     ] = None,
-    lr: Annotated[float, typer.Option(help="Peak learning rate.")] = 0.1,
-    batch_size: Annotated[int, typer.Option(help="Images a step.")] = 32,
-    momentum: Annotated[float, typer.Option(help="Nesterov momentum.")] = 0.9,
-    weight_decay: Annotated[float, typer.Option(help="On convolution and classifier weights.")] = 5e-4,
-    label_smoothing: Annotated[float, typer.Option(help="Probability spread over all classes.")] = 0.1,
-    warmup_epochs: Annotated[int, typer.Option(help="Epochs until the peak learning rate.")] = 3,
-    shift: Annotated[
-        int | None, typer.Option(help="Random shift in pixels. Default: a sixteenth of the input.")
+    epochs: Annotated[
+        int | None, typer.Option(help="Passes over the training images.", rich_help_panel=_RECIPE)
     ] = None,
-    rotate: Annotated[float, typer.Option(help="Random turn, at most so many degrees.")] = 0.0,
-    zoom: Annotated[float, typer.Option(help="Random enlargement or reduction, at most that fraction.")] = 0.0,
-    flip: Annotated[bool, typer.Option(help="Mirror half of the images.")] = False,
-    threads: Annotated[int, typer.Option(help="Processor threads; results are equal for an equal number.")] = 1,
+    total_steps: Annotated[int | None, typer.Option(help="Steps, instead of epochs.", rich_help_panel=_RECIPE)] = None,
+    lr: Annotated[
+        float | None,
+        typer.Option(
+            help="Peak learning rate, whatever the batch size. Without it, the recipe's in proportion to the batch.",
+            rich_help_panel=_RECIPE,
+        ),
+    ] = None,
+    batch_size: Annotated[
+        int | None, typer.Option(help="Images a step, of all processes together.", rich_help_panel=_RECIPE)
+    ] = None,
+    momentum: Annotated[float | None, typer.Option(help="Of the optimizer.", rich_help_panel=_RECIPE)] = None,
+    weight_decay: Annotated[
+        float | None, typer.Option(help="On convolution and classifier weights.", rich_help_panel=_RECIPE)
+    ] = None,
+    label_smoothing: Annotated[
+        float | None, typer.Option(help="Probability spread over all classes.", rich_help_panel=_RECIPE)
+    ] = None,
+    warmup_epochs: Annotated[
+        int | None, typer.Option(help="Epochs until the peak learning rate.", rich_help_panel=_RECIPE)
+    ] = None,
+    ema: Annotated[
+        float | None,
+        typer.Option(help="Decay of a moving average of the weights, which is the result.", rich_help_panel=_RECIPE),
+    ] = None,
+    color_jitter: Annotated[
+        float | None,
+        typer.Option(help="Brightness, contrast, saturation, by at most that fraction.", rich_help_panel=_RECIPE),
+    ] = None,
+    shift: Annotated[int | None, typer.Option(help="Random shift in pixels.", rich_help_panel=_RECIPE)] = None,
+    rotate: Annotated[
+        float | None, typer.Option(help="Random turn, at most so many degrees.", rich_help_panel=_RECIPE)
+    ] = None,
+    zoom: Annotated[
+        float | None,
+        typer.Option(help="Random enlargement or reduction, at most that fraction.", rich_help_panel=_RECIPE),
+    ] = None,
+    flip: Annotated[
+        bool | None, typer.Option("--flip/--no-flip", help="Mirror half of the images.", rich_help_panel=_RECIPE)
+    ] = None,
+    sync_bn: Annotated[
+        bool | None,
+        typer.Option("--sync-bn/--no-sync-bn", help="Batch norm over all processes' images.", rich_help_panel=_RECIPE),
+    ] = None,
+    device: Annotated[str, typer.Option(metavar="auto|cpu|cuda", rich_help_panel=_WHERE)] = "auto",
+    amp: Annotated[
+        str,
+        typer.Option(
+            metavar="auto|off|bf16|fp16", help="Mixed precision. auto: on a GPU only.", rich_help_panel=_WHERE
+        ),
+    ] = "auto",
+    workers: Annotated[
+        int, typer.Option(help="Processes that read images ahead; the result is the same.", rich_help_panel=_WHERE)
+    ] = 0,
+    threads: Annotated[
+        int, typer.Option(help="Processor threads; results are equal for an equal number.", rich_help_panel=_WHERE)
+    ] = 1,
+    log_dir: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Write logs for TensorBoard.", rich_help_panel=_WHERE)
+    ] = None,
     resume: Annotated[
         bool | None,
         typer.Option(
@@ -63,7 +147,7 @@ def train_command(
     ] = None,
     json: JsonOption = False,
 ) -> None:
-    """Train a ShuffleNet: SGD with momentum, a cosine learning rate after a warm-up, label smoothing.
+    """Train a ShuffleNet after a recipe, shipped or your own; options take the place of what the recipe says.
 
     After Ctrl-C or a kill, the same command goes on from the last whole epoch and ends with the same bytes.
 
@@ -71,101 +155,92 @@ def train_command(
 
         shufflec train --groups 8 --data digits --rotate 10 --zoom 0.1 -o digits.safetensors
 
-        shufflec train --family v2 --scale 0.5 --data photos/
+        shufflec train --recipe mindcv-v1 --data imagenet/ --workers 16
 
-        shufflec train --groups 3 --scale 0.5 --data photos/ --epochs 90 --flip --threads 8 -o photos.safetensors
+        torchrun --nproc_per_node 8 -m shufflec.cli.main train --recipe megvii-v1 --groups 8 --data imagenet/
     """
     if output is not None and output.suffix != ".safetensors":
         raise OptionError("--output", output, "expected a name that ends in .safetensors")
 
     from shufflec.files import sha256_file
     from shufflec.models.architecture import parse_input_size
-    from shufflec.training.job import TrainingJob, run_job
-    from shufflec.training.recipe import Recipe
+    from shufflec.training.distributed import ProcessError, torchrun_ranks
+    from shufflec.training.job import run_job
+    from shufflec.training.recipe_file import load_recipe
+    from shufflec.training.runtime import Runtime
 
-    if family not in ("v1", "v2"):
+    size = parse_input_size(input_size) if input_size is not None else None
+    first = torchrun_ranks()[0] == 0
+    try:
+        file = load_recipe(recipe)
+        job = _job(file, family, groups, scale, variant)
+        job = replace(
+            job,
+            data=data,
+            input_size=size,
+            crop_fraction=job.crop_fraction if crop_fraction is None else crop_fraction,
+            seed=seed,
+        )
+        overrides = {
+            "epochs": epochs,
+            "total_steps": total_steps,
+            "batch_size": batch_size,
+            "lr": lr,
+            "momentum": momentum,
+            "weight_decay": weight_decay,
+            "label_smoothing": label_smoothing,
+            "warmup_epochs": warmup_epochs,
+            "ema": ema,
+            "color_jitter": color_jitter,
+            "shift": shift,
+            "rotate": rotate,
+            "zoom": zoom,
+            "flip": flip,
+            "sync_bn": sync_bn,
+            "threads": threads,
+        }
+        job = job.with_recipe(file.resolve(overrides, job.resolved_input))
+        output = output or job.default_output
+        runtime = Runtime(device, amp, workers, log_dir)
+        with training_progress(output) if first else nullcontext() as show:
+            checkpoint = run_job(job, output, resume, show, runtime, note=stderr_console().print)
+    except (ShufflecError, KeyboardInterrupt) as error:
+        if first or isinstance(error, ProcessError):
+            raise
+        # The first process says what all of them find: it gets the time for it before torchrun ends them all.
+        time.sleep(_PATIENCE)
+        raise typer.Exit(int(getattr(error, "exit_code", 1))) from error
+    if not first:
+        return
+    if json:
+        emit_json(training_result(output, sha256_file(output), checkpoint))
+    else:
+        show_training(output, checkpoint)
+
+
+def _job(
+    file: RecipeFile, family: str | None, groups: int | None, scale: float | None, variant: str | None
+) -> TrainingJob:
+    """The network that was asked for, or the recipe's where an option is left out; the recipe's evaluation."""
+    from shufflec.training.job import TrainingJob
+    from shufflec.training.recipe_file import DEFAULT_RECIPE
+
+    if family not in (None, "v1", "v2"):
         raise OptionError("--family", family, "expected v1 or v2")
+    if family is None or family == file.family:
+        groups = file.groups if groups is None else groups
+        scale = file.scale if scale is None else scale
+        variant = file.variant if variant is None else variant
+    family = family or file.family or "v1"
     if family == "v1" and groups is None:
         raise OptionError("--groups", "(none)", "ShuffleNetV1 needs 1, 2, 3, 4 or 8", "or train a V2 with --family v2")
     if family == "v2" and groups is not None:
         raise OptionError("--groups", groups, "ShuffleNetV2 has no groups", "leave the option out")
-    scale = scale if scale is not None else (0.25 if family == "v1" else 0.5)
-    size = parse_input_size(input_size) if input_size is not None else None
-    job = TrainingJob(groups, scale, variant, data, size, crop_fraction, seed=seed)
-    recipe = Recipe(
-        epochs=epochs,
-        batch_size=batch_size,
-        lr=lr,
-        momentum=momentum,
-        weight_decay=weight_decay,
-        label_smoothing=label_smoothing,
-        warmup_epochs=warmup_epochs,
-        shift=shift if shift is not None else max(1, min(job.resolved_input) // 16),
-        rotate=rotate,
-        zoom=zoom,
-        flip=flip,
-        threads=threads,
+    return TrainingJob(
+        groups,
+        scale if scale is not None else (0.25 if family == "v1" else 0.5),
+        variant,
+        crop_fraction=file.crop_fraction,
+        resize=file.resize,
+        recipe_name=file.name if file.name != DEFAULT_RECIPE else None,
     )
-    output = output or job.default_output
-    with _progress(output) as show:
-        checkpoint = run_job(job.with_recipe(recipe), output, resume, show)
-    if json:
-        emit_json(_result(output, sha256_file(output), checkpoint))
-    else:
-        _show(output, checkpoint)
-
-
-@contextmanager
-def _progress(output: Path) -> Iterator[Callable[[TrainingProgress], None]]:
-    """A bar over all steps with loss and accuracy; without a terminal, one line an epoch. Both on stderr."""
-    console = stderr_console()
-    last_test = ""
-    resumed = 0
-    with progress_bar() as bar:
-        task = bar.add_task("train", total=None, note="")
-
-        def show(state: TrainingProgress) -> None:
-            nonlocal last_test, resumed
-            if state.resumed_epochs and not resumed:
-                resumed = state.resumed_epochs
-                console.print(f"Going on after epoch {resumed} of {state.epochs}.")
-            figures = f"loss {state.loss:.3f}, accuracy {state.accuracy:.2%}"
-            if state.test_top1 is not None:
-                last_test = f", held out {state.test_top1:.2%}"
-                if not console.is_terminal:
-                    console.print(f"epoch {state.epoch}/{state.epochs}: {figures}{last_test}")
-            bar.update(
-                task,
-                description=f"epoch {state.epoch}/{state.epochs}",
-                total=state.epochs * state.steps,
-                completed=(state.epoch - 1) * state.steps + state.step,
-                note=figures + last_test,
-            )
-
-        try:
-            yield show
-        except KeyboardInterrupt:
-            bar.stop()
-            console.print(f"Stopped. The same command goes on from the last whole epoch ({output} is not written yet).")
-            raise
-
-
-def _result(output: Path, sha256: str, checkpoint: Checkpoint) -> dict[str, object]:
-    return {
-        "output": str(output),
-        "sha256": sha256,
-        "architecture": checkpoint.architecture.to_dict(),
-        "preprocessing": checkpoint.preprocessing.to_dict(),
-        "class_names": checkpoint.class_names,
-        "recipe": checkpoint.recipe,
-        "seed": checkpoint.seed,
-        "metrics": checkpoint.metrics,
-    }
-
-
-def _show(output: Path, checkpoint: Checkpoint) -> None:
-    metrics = checkpoint.metrics
-    console = stdout_console()
-    console.print(f"{checkpoint.architecture}", markup=False)
-    console.print(f"Top-1 {metrics['top1']:.2%}, top-5 {metrics['top5']:.2%} on {metrics['count']} held-out images")
-    console.print(f"Wrote {output}", markup=False)

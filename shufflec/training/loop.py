@@ -141,7 +141,7 @@ class TrainingRun:
         device = self._processes.device
         # Batch-norm statistics are averaged after each epoch instead of sent around in each step.
         return DistributedDataParallel(
-            self._model, device_ids=[device] if device.type == "cuda" else None, broadcast_buffers=False
+            self._model, device_ids=[device] if device.type == "cuda" else None, forward_sync_buffers=False
         )
 
     def _epoch(self, network: torch.nn.Module, epoch: int) -> Iterator[TrainingProgress]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
-from torch import nn
-from torch.distributed.nn.functional import all_reduce
+from torch import distributed, nn
 
 
 class SyncBatchNorm2d(nn.BatchNorm2d):
@@ -14,12 +15,12 @@ class SyncBatchNorm2d(nn.BatchNorm2d):
         if not self.training:
             return super().forward(x)
         x32 = x.float()
-        count = x32.numel() // x32.shape[1] * torch.distributed.get_world_size()
-        total = all_reduce(x32.sum((0, 2, 3)))
+        count = x32.numel() // x32.shape[1] * distributed.get_world_size()
+        total = _SumOverProcesses.apply(x32.sum((0, 2, 3)))
         mean = total / count
         centred = x32 - mean[:, None, None]
         # Around the common mean: a difference of large sums would lose the small variances.
-        variance = all_reduce(centred.square().sum((0, 2, 3))) / count
+        variance = _SumOverProcesses.apply(centred.square().sum((0, 2, 3))) / count
         with torch.no_grad():
             self.num_batches_tracked += 1
             part = 1.0 / float(self.num_batches_tracked) if self.momentum is None else self.momentum
@@ -35,3 +36,19 @@ def synchronise_batch_norm(model: nn.Module) -> nn.Module:
         if type(module) is nn.BatchNorm2d:
             module.__class__ = SyncBatchNorm2d
     return model
+
+
+class _SumOverProcesses(torch.autograd.Function):
+    """The sum of a tensor over all processes; its gradient is the sum of theirs: the sum takes part in all losses."""
+
+    @staticmethod
+    def forward(context: Any, tensor: torch.Tensor) -> torch.Tensor:
+        total = tensor.clone()
+        distributed.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(context: Any, gradient: torch.Tensor) -> torch.Tensor:
+        total = gradient.clone()
+        distributed.all_reduce(total)
+        return total
