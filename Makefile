@@ -5,6 +5,7 @@
 # make bench  one inference beside other engines: instructions, time (slow; writes reports/ and the README's table)
 # make bench-mcu  instructions, flash and RAM of Cortex-M firmware beside CMSIS-NN (slow; writes reports/ and the README's table)
 # make bench-shapes  the same of shufflec alone, for all groups, scales and a larger input (slow; writes reports/)
+# make bench-models  instructions and time of every published ShuffleNet, for `models --compare` (slow; writes reports/)
 # make ablation  groups and channel shuffle, trained on the digits over seeds (an hour; writes reports/)
 # make tune-shipped  tunes the published networks for each board, into schedules/ (slow)
 
@@ -19,7 +20,7 @@ test: APT_PACKAGES += cmake gcc-arm-none-eabi
 DEMO_DIR := out/demo
 
 .DEFAULT_GOAL := help
-.PHONY: help install system demo test test-unit lint fuzz bench bench-shapes ablation shuffle-bench golden golden-check tune-shipped checkpoints clean bench-mcu test-mcu
+.PHONY: help install system demo test test-unit lint fuzz bench bench-shapes bench-models ablation shuffle-bench golden golden-check tune-shipped checkpoints clean bench-mcu test-mcu
 
 help:
 	@grep -E '^# make' Makefile | sed 's/^# //'
@@ -81,6 +82,9 @@ bench: install
 
 bench-shapes: install
 	@$(BIN)/python -m shufflec.cli.main bench shapes
+
+bench-models: install
+	@$(BIN)/python -m shufflec.cli.main models --compare --measure -o reports
 
 # Single-threaded trainings; several of this command at once share them.
 ablation: install

@@ -7,18 +7,15 @@ the same board, 0.25x excepted, whose layers are too narrow to fill registers.
 from __future__ import annotations
 
 import json
-import tempfile
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
-from functools import cache
-from pathlib import Path
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 
-from shufflec.bench.own_row import own_key, run_shufflec
-from shufflec.bench.saved import Job, Progress, complete
-from shufflec.bench.workload import Workload, bench_architecture, make_workload
-from shufflec.errors import ShufflecError
+from shufflec.bench.network_costs import measure_costs
+from shufflec.bench.saved import Progress
+from shufflec.bench.workload import bench_architecture
 from shufflec.models.architecture import GROUPS
 from shufflec.models.complexity import complexity
+from shufflec.reports.network_costs import NetworkCost
 from shufflec.targets.target import Target
 
 SCHEMA = 1
@@ -142,34 +139,29 @@ def run_shapes(
 
     progress(what, done, total): before every measurement. fresh: measures again what an earlier run has kept.
     """
-    with tempfile.TemporaryDirectory(prefix="shufflec-bench-") as name:
-
-        @cache
-        def workload(shape: Shape) -> Workload:
-            folder = Path(name) / shape.title.replace(" ", "-")
-            return make_workload(shape.groups, folder, shape.scale, shape.input_size)
-
-        # A network's boards in turn, so that each network is made once; the table is by board.
-        pairs = [(target, shape) for shape in shapes(groups) for target in targets]
-        found = complete([_job(target, shape, workload) for target, shape in pairs], progress, fresh)
-    rows = [ShapeRow(**{**row, "input_size": tuple(row["input_size"])}) for row in found]
+    # The rows of `shufflec models --measure`: what either has measured, the other reads.
+    networks = {bench_architecture(shape.groups, shape.scale, shape.input_size): shape for shape in shapes(groups)}
+    costs = measure_costs(list(networks), targets, progress, fresh).costs
     order = [target.name for target in targets]
-    return ShapeReport(tuple(sorted(rows, key=lambda row: order.index(row.target))))
+    return ShapeReport(
+        tuple(
+            _row(cost, networks[cost.architecture]) for cost in sorted(costs, key=lambda cost: order.index(cost.target))
+        )
+    )
 
 
-def _job(target: Target, shape: Shape, workload: Callable[[Shape], Workload]) -> Job:
-    def run() -> dict:
-        macs = complexity(bench_architecture(shape.groups, shape.scale, shape.input_size)).macs
-        row = ShapeRow(target.name, target.core, shape.groups, shape.scale, shape.input_size, macs)
-        try:
-            own = run_shufflec(workload(shape), target)
-        except ShufflecError as error:
-            return asdict(replace(row, reason=str(error)))
-        total = sum(own.instructions.values())
-        return asdict(replace(row, instructions=total, milliseconds=round(own.milliseconds, 3)))
-
-    key = own_key(target, shape.groups, shape.scale, shape.input_size)
-    return Job(f"{shape.title} on {target.name}", key | {"table": "shapes"}, run, lambda row: not row["reason"])
+def _row(cost: NetworkCost, shape: Shape) -> ShapeRow:
+    return ShapeRow(
+        target=cost.target,
+        core=cost.core,
+        groups=shape.groups,
+        scale=shape.scale,
+        input_size=shape.input_size,
+        macs=complexity(cost.architecture).macs,
+        instructions=cost.instructions,
+        milliseconds=cost.milliseconds,
+        reason=cost.reason,
+    )
 
 
 def _rounded(value: float | None) -> float | None:

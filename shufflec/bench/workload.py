@@ -59,8 +59,12 @@ def bench_architecture(
 def make_workload(
     groups: int | None, folder: Path, scale: float = 1.0, input_size: tuple[int, int] = (224, 224)
 ) -> Workload:
-    """Builds, exports and quantizes the network into `folder`; the same files for the same arguments."""
-    architecture = bench_architecture(groups, scale, input_size)
+    """`workload_of` the bench's network with these properties."""
+    return workload_of(bench_architecture(groups, scale, input_size), folder)
+
+
+def workload_of(architecture: AnyArchitecture, folder: Path) -> Workload:
+    """Builds, exports and quantizes a network into `folder`; the same files for the same architecture."""
     float_model = export_onnx(random_checkpoint(architecture))
     calibration = tuple(_noise(architecture, seed) for seed in range(_CALIBRATION_IMAGES))
     image = _noise(architecture, _MEASURED_IMAGE_SEED)
@@ -69,7 +73,7 @@ def make_workload(
     onnx.save(quantize_model(float_model, calibration), folder / "qdq.onnx")
     np.save(folder / "input.npy", image)
     return Workload(
-        groups=groups,
+        groups=architecture.groups,
         folder=folder,
         architecture=architecture,
         float_onnx=folder / "float.onnx",

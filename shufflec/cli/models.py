@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -22,7 +23,9 @@ conv MACs of its paper's table 8, params of torchvision."""
 
 
 def models_command(
-    family: Annotated[str, typer.Option(metavar="v1|v2", help="ShuffleNetV1 or V2.")] = "v1",
+    family: Annotated[
+        str | None, typer.Option(metavar="v1|v2", help="ShuffleNetV1 or V2. Default: v1, or both with --compare.")
+    ] = None,
     groups: Annotated[int | None, typer.Option(help="V1: only this number of groups: 1, 2, 3, 4 or 8.")] = None,
     variant: Annotated[
         str | None,
@@ -35,6 +38,22 @@ def models_command(
     input_size: Annotated[str, typer.Option(metavar="N|HxW", help="Input pixels, 32 up.")] = "224",
     classes: Annotated[int, typer.Option(help="Of the classifier.")] = 1000,
     layers: Annotated[bool, typer.Option("--layers", help="Every layer of one network.")] = False,
+    compare: Annotated[
+        bool, typer.Option("--compare", help="Every published network with its accuracy, and what ours costs.")
+    ] = False,
+    targets: Annotated[
+        str | None, typer.Option("--targets", metavar="NAMES", help="With --compare: boards. Default: rasp4,rasp5.")
+    ] = None,
+    measure: Annotated[
+        bool, typer.Option("--measure", help="With --compare: measure them on the virtual boards (minutes each).")
+    ] = False,
+    output: Annotated[
+        Path | None,
+        typer.Option("-o", "--output", metavar="DIR", help="With --measure: write models.json and models.md there."),
+    ] = None,
+    add: Annotated[
+        bool, typer.Option("--add", help="With -o: keep what DIR/models.json has of other networks and boards.")
+    ] = False,
     json: JsonOption = False,
 ) -> None:
     """List ShuffleNet's variants with their multiply-accumulates (MACs) and parameters.
@@ -51,13 +70,30 @@ def models_command(
         shufflec models --family v2
 
         shufflec models --groups 3 --variant megvii --scale 0.5 --layers
+
+        shufflec models --compare --scale 1
     """
     from shufflec.errors import OptionError
     from shufflec.models.complexity import complexity
 
-    networks = _networks(family, groups, variant, scale, input_size, classes)
+    if compare:
+        from shufflec.cli.models_compare import show_comparison
+        from shufflec.models.architecture import parse_input_size
+        from shufflec.reports.models_compare import published_networks
+
+        if layers:
+            raise OptionError("--layers", "", "shows one network, --compare all of them", "leave one of the two out")
+        if (output or add) and not measure:
+            raise OptionError("--output" if output else "--add", output or "", "needs --measure")
+        published = published_networks(family, groups, variant, scale, parse_input_size(input_size))
+        show_comparison(published, targets or "rasp4,rasp5", measure, output, add, json)
+        return
+    for name, value in (("--targets", targets), ("--measure", measure), ("--output", output), ("--add", add)):
+        if value:
+            raise OptionError(name, "" if value is True else value, "needs --compare")
+    networks = _networks(family or "v1", groups, variant, scale, input_size, classes)
     if layers and len(networks) > 1:
-        needed = "--groups and --variant" if family == "v1" else "--scale and --variant"
+        needed = "--groups and --variant" if family != "v2" else "--scale and --variant"
         raise OptionError("--layers", "", f"shows one network: give {needed} too")
     counted = [(arch, complexity(arch)) for arch in networks]
     if json:

@@ -14,6 +14,9 @@ from shufflec.models.architecture_v2 import ArchitectureV2, UnitV2
 
 # Million multiply-adds at 224x224 and 1000 classes: arXiv 1707.01083v2, table 1, scale 1.
 PAPER_MMACS = {1: 143, 2: 140, 3: 137, 4: 133, 8: 137}
+# The same of the narrower networks, one figure for all groups (table 2), and of the wider ones (table 5).
+PAPER_NARROW_MMACS = {0.25: 13, 0.5: 38}
+PAPER_WIDE_MMACS = {(3, 1.5): 292, (3, 2.0): 524}
 
 # (million multiply-adds with the classifier, million parameters), by (groups, scale): README of ShuffleNet-Series,
 # ShuffleNetV1. mindcv has the same networks.
@@ -131,9 +134,18 @@ def published_macs(arch: Architecture | ArchitectureV2) -> tuple[int, str] | Non
     if arch.stem_channels is not None:
         return None
     if arch.variant == "paper":
-        return (PAPER_MMACS[arch.groups], "paper, table 1") if arch.scale == 1.0 else None
+        return _paper_macs(arch)
     published = MEGVII_PUBLISHED.get((arch.groups, arch.scale))
     return (published[0], "ShuffleNet-Series") if published else None
+
+
+def _paper_macs(arch: Architecture) -> tuple[int, str] | None:
+    if arch.scale == 1.0:
+        return PAPER_MMACS[arch.groups], "paper, table 1"
+    if arch.scale in PAPER_NARROW_MMACS:
+        return PAPER_NARROW_MMACS[arch.scale], "paper, table 2"
+    wide = PAPER_WIDE_MMACS.get((arch.groups, arch.scale))
+    return (wide, "paper, table 5") if wide else None
 
 
 def published_params(arch: Architecture | ArchitectureV2) -> float | None:

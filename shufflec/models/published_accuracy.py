@@ -12,11 +12,12 @@ IMAGENET_CLASSES = 1000
 #: The first and the last of ImageNet-1K's WordNet ids, in the order of every published model's classes.
 _FIRST_ID, _LAST_ID = "n01440764", "n15075141"
 
-# Top-1 error in percent by (groups, scale): arXiv 1707.01083v2, table 2.
+# Top-1 error in percent by (groups, scale): arXiv 1707.01083v2, table 2; the widest two: table 5.
 _PAPER = {
     (1, 1.0): 33.6, (2, 1.0): 32.7, (3, 1.0): 32.6, (4, 1.0): 32.8, (8, 1.0): 32.4,
     (1, 0.5): 45.1, (2, 0.5): 44.4, (3, 0.5): 43.2, (4, 0.5): 41.6, (8, 0.5): 42.3,
     (1, 0.25): 57.1, (2, 0.25): 56.8, (3, 0.25): 55.0, (4, 0.25): 54.2, (8, 0.25): 52.7,
+    (3, 1.5): 28.5, (3, 2.0): 26.3,
 }  # fmt: skip
 
 # The same of the networks without channel shuffle: table 3.
@@ -69,7 +70,8 @@ def published_accuracy(arch: Architecture | ArchitectureV2, int8: bool = False) 
         error = _PAPER_NO_SHUFFLE.get(key) if arch.variant == "paper" else None
         return None if error is None else PublishedAccuracy(_right(error), None, "paper, table 3")
     if arch.variant == "paper" and key in _PAPER:
-        return PublishedAccuracy(_right(_PAPER[key]), None, "paper, table 2")
+        table = "table 5" if arch.scale > 1 else "table 2"
+        return PublishedAccuracy(_right(_PAPER[key]), None, f"paper, {table}")
     if arch.variant == "megvii" and key in _MEGVII:
         return _from_errors(_MEGVII[key], "ShuffleNet-Series")
     if arch.variant == "mindcv" and key in _MINDCV:

@@ -6,8 +6,10 @@ import json
 
 import pytest
 
+from shufflec.bench import network_costs
 from shufflec.cli.main import run_command_line
 from shufflec.errors import ExitCode
+from shufflec.reports.network_costs import NetworkCost, NetworkCosts, read_costs
 
 
 def test_table(capsys):
@@ -55,6 +57,12 @@ def test_v2_table(capsys):
         (["--family", "v2", "--layers"], "give --scale and --variant"),
         (["--family", "v2", "--groups", "3"], "ShuffleNetV2 has no groups"),
         (["--family", "v3"], "family v3"),
+        (["--compare", "--layers"], "--layers"),
+        (["--compare", "--scale", "0.3"], "--compare scale 0.3: no such network was published"),
+        (["--compare", "-o", "x"], "--output x: needs --measure"),
+        (["--compare", "--targets", "rasp9"], "rasp9: unknown target"),
+        (["--measure"], "--measure : needs --compare"),
+        (["--targets", "rasp4"], "--targets rasp4: needs --compare"),
     ],
 )
 def test_wrong_options(capsys, options, message):
@@ -62,3 +70,42 @@ def test_wrong_options(capsys, options, message):
     captured = capsys.readouterr()
     assert message in captured.err
     assert captured.out == ""
+
+
+def test_compare_fits_100_columns(capsys):
+    assert run_command_line(["models", "--compare"]) == ExitCode.OK
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= 100
+    assert not any("\u2026" in line for line in lines)  # no figure is cut off
+    row = next(line.split() for line in lines if line.startswith(" paper") and line.split()[1:3] == ["1x", "3"])
+    assert row[3:7] == ["136.5", "137", "1.87", "67.4"] and row[-1] == "37.8"
+    assert sum("V2 " in line for line in lines) == 8
+
+
+def test_compare_json(capsys):
+    assert run_command_line(["models", "--compare", "--family", "v2", "--json", "--targets", "rasp5"]) == ExitCode.OK
+    models = json.loads(capsys.readouterr().out)["models"]
+    assert [(entry["variant"], entry["scale"]) for entry in models][:2] == [("torchvision", 0.5), ("torchvision", 1.0)]
+    assert models[1]["published"]["top1"] == 0.69362
+    assert list(models[1]["measured"]) == ["rasp5"]
+
+
+def test_measured_figures_are_written_beside_earlier_ones(capsys, monkeypatch, tmp_path):
+    def measure(networks, targets, progress):
+        progress("one", 0, 1)
+        return NetworkCosts(tuple(NetworkCost(arch, target.name, target.core, 10_000_000 * arch.groups, 5.0)
+                                  for arch in networks for target in targets), {"shufflec": "0"})  # fmt: skip
+
+    monkeypatch.setattr(network_costs, "measure_costs", measure)
+    options = ["models", "--compare", "--family", "v1", "--variant", "paper", "--scale", "1", "--targets", "rasp4"]
+    for groups in ("3", "8"):
+        arguments = [*options, "--groups", groups, "--measure", "--add", "-o", str(tmp_path)]
+        assert run_command_line(arguments) == ExitCode.OK
+    captured = capsys.readouterr()
+    assert captured.err == "1/1 one\n" * 2
+    assert "80.0" in captured.out and f"Wrote {tmp_path}" in captured.out
+    written = read_costs(tmp_path / "models.json")
+    assert [cost.instructions for cost in written.costs] == [30_000_000, 80_000_000]
+    assert (tmp_path / "models.md").read_text().count("| paper | 1x |") == 2
+    assert run_command_line([*options, "--groups", "1", "--measure", "-o", str(tmp_path)]) == ExitCode.OK
+    assert len(read_costs(tmp_path / "models.json").costs) == 1

@@ -6,8 +6,11 @@ import json
 
 import pytest
 
+from shufflec.bench import shapes as bench_shapes
 from shufflec.bench.shapes import BASE, Shape, ShapeReport, ShapeRow, markdown, sentences, shapes, table
-from shufflec.models.architecture import GROUPS
+from shufflec.models.architecture import GROUPS, Architecture
+from shufflec.reports.network_costs import NetworkCost, NetworkCosts
+from shufflec.targets.target import load_target
 
 
 def _row(shape: Shape, per_mac: float | None, time: float = 1.0, target: str = "rasp4", reason: str = "") -> ShapeRow:
@@ -81,3 +84,29 @@ def test_json_and_markdown() -> None:
     assert both.to_json() == both.to_json()
     lines = [line for line in markdown(both).splitlines() if line.startswith("|")]
     assert len(lines) == 4 and {line.count("|") for line in lines} == {4}
+
+
+def test_shapes_and_models_share_their_measurements(monkeypatch) -> None:
+    """Each network is measured as the published one that it is; the table is by board, then by shape."""
+    made = []
+
+    def measure(networks, targets, progress, fresh):
+        made.extend(networks)
+        costs = [
+            NetworkCost(arch, target.name, target.core, int(arch.groups * 1e7), 5.0)
+            for arch in networks
+            for target in targets
+        ]
+        return NetworkCosts(tuple(costs))
+
+    monkeypatch.setattr(bench_shapes, "measure_costs", measure)
+    boards = [load_target("rasp5"), load_target("rasp4")]
+    found = bench_shapes.run_shapes(boards, [1], lambda *_: None)
+    assert made == [Architecture(3), Architecture(1)]
+    assert [(row.target, row.groups, row.instructions) for row in found.rows] == [
+        ("rasp5", 3, 30_000_000),
+        ("rasp5", 1, 10_000_000),
+        ("rasp4", 3, 30_000_000),
+        ("rasp4", 1, 10_000_000),
+    ]
+    assert found.rows[0].macs == 137_460_672

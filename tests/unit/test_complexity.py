@@ -16,6 +16,14 @@ def test_macs_of_the_paper_at_1x(groups, mflops):
     assert published_macs(arch) == (mflops, "paper, table 1")
 
 
+@pytest.mark.parametrize(("groups", "scale", "mflops"), [(3, 0.5, 38), (4, 0.25, 13), (3, 1.5, 292), (3, 2.0, 524)])
+def test_macs_of_the_paper_at_other_scales(groups, scale, mflops):
+    """Rounded there: 13 is a budget, which the networks of 0.25x stay a fifth below."""
+    arch = Architecture(groups, scale)
+    assert published_macs(arch)[0] == mflops
+    assert complexity(arch).conv_macs / 1e6 == pytest.approx(mflops, rel=0.2 if scale == 0.25 else 0.03)
+
+
 @pytest.mark.parametrize("variant", ["megvii", "mindcv"])
 @pytest.mark.parametrize(("groups", "scale"), MEGVII_PUBLISHED)
 def test_published_models(groups, scale, variant):
@@ -60,7 +68,8 @@ def test_parameters_and_shapes_equal_those_of_the_torch_module(groups, variant):
 
 def test_nothing_is_published_for_other_sizes():
     assert published_macs(Architecture(3, input_size=192)) is None
-    assert published_macs(Architecture(3, 0.5)) is None
+    assert published_macs(Architecture(8, 1.5)) is None
+    assert published_macs(Architecture(3, 0.75)) is None
     assert published_params(Architecture(3)) is None
     assert published_macs(Architecture(2, variant="megvii")) is None
 

@@ -16,6 +16,7 @@ from shufflec.models.published_accuracy import is_imagenet, published_accuracy
     [
         ("paper", 3, 1.0, 32.6, None, "paper, table 2"),
         ("paper", 8, 0.25, 52.7, None, "paper, table 2"),
+        ("paper", 3, 2.0, 26.3, None, "paper, table 5"),
         ("megvii", 8, 0.5, 41.2, 19.0, "ShuffleNet-Series"),
         ("megvii", 3, 2.0, 25.9, 8.6, "ShuffleNet-Series"),
         ("mindcv", 3, 0.5, 42.95, 20.27, "mindcv"),
