@@ -32,6 +32,9 @@ def test_compile_writes_a_bundle_and_a_project(compiled):
     assert manifest["numerics"]["rule"] == "m-q31"
     assert manifest["target"]["flash_bytes"] == 1 << 20
     assert 100 < manifest["memory"]["stack_bytes"] < 600
+    header = (bundle / "src" / "shufflec_model.h").read_text()
+    assert '#define SHUFFLEC_INPUT_ORDER "RGB"' in header
+    assert "#define SHUFFLEC_INPUT_MEAN {0.485f, 0.456f, 0.406f}" in header
 
 
 def test_profile_counts_and_labels_what_is_estimated(compiled, capsys):

@@ -111,7 +111,7 @@ def _preprocessing(interface: Interface) -> str:
     else:
         scaled = f"until its shorter side has {made.resize} pixels ({u}_INPUT_RESIZE)"
     order = "red, green, blue" if made.channel_order == "RGB" else "blue, green, red"
-    mean, std = (", ".join(_float(value) for value in values) for values in (made.mean, made.std))
+    mean, std = (", ".join(_short(value) for value in values) for values in (made.mean, made.std))
     return f"""
 /* Images are to be prepared as in the training:
  * 1. scale the image (bilinear) {scaled},
@@ -120,11 +120,11 @@ def _preprocessing(interface: Interface) -> str:
  * 4. of each byte of channel c: x = (byte * {u}_INPUT_RANGE / 255 - {u}_INPUT_MEAN[c]) / {u}_INPUT_STD[c].
  */
 #define {u}_INPUT_ORDER "{made.channel_order}"
-#define {u}_INPUT_RANGE {_float(made.value_scale)}
+#define {u}_INPUT_RANGE {_short(made.value_scale)}
 #define {u}_INPUT_MEAN {{{mean}}}
 #define {u}_INPUT_STD {{{std}}}
 #define {u}_INPUT_RESIZE {made.resize or 0} /* 0: none, the crop says it */
-#define {u}_INPUT_CROP {_float(1.0 if made.resize is not None else made.crop_fraction)}
+#define {u}_INPUT_CROP {_short(1.0 if made.resize is not None else made.crop_fraction)}
 
 """
 
@@ -275,3 +275,8 @@ def _address(view: View, plan: MemoryPlan) -> int:
 def _float(value: float) -> str:
     """A float literal that reads back as the same float32."""
     return f"{np.float32(value).item():.9g}f" if "." in f"{value:.9g}" or "e" in f"{value:.9g}" else f"{value:.1f}f"
+
+
+def _short(value: float) -> str:
+    """The shortest float literal that reads back as the same float32, e.g. 0.485f."""
+    return f"{np.float32(value)}f"

@@ -8,17 +8,21 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from quantized import copied, quantized
 from torch.nn.functional import conv2d
 
 from shufflec.data.dataset import Dataset
 from shufflec.data.datasets import open_dataset
 from shufflec.data.preprocessing import Preprocessing, variant_preprocessing
 from shufflec.errors import InputFileError, OptionError
-from shufflec.models.architecture import GROUPS
+from shufflec.models.architecture import GROUPS, Architecture
 from shufflec.models.checkpoint import bundled_checkpoint, load_checkpoint
+from shufflec.models.random_weights import random_checkpoint
+from shufflec.quantize import prepare
 from shufflec.quantize.calibration import dataset_calibration, synthetic_calibration
 from shufflec.quantize.image_statistics import ImageStatistics
 from shufflec.quantize.likeness import unlikeness
+from shufflec.quantize.model_info import read_model_info
 from shufflec.quantize.stem_statistics import StemStatistics, fit
 
 SIZE = (32, 32)
@@ -201,3 +205,25 @@ def test_statistics_are_those_of_the_inputs():
     np.testing.assert_allclose(found.mean, inputs.mean((0, 2, 3)), rtol=1e-5)
     np.testing.assert_allclose(found.std, inputs.std((0, 2, 3)), rtol=1e-5)
     assert (found.count, found.short_side, found.grey, found.brightest) == (3, 20, 2, 9)
+
+
+def test_what_is_known_of_the_images_reaches_the_user_and_the_model(tmp_path, monkeypatch):
+    monkeypatch.setenv("SHUFFLEC_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(prepare, "quantize_model", lambda *_, **__: copied(quantized(3, "paper")))
+    checkpoint = random_checkpoint(Architecture(3, 0.25, "paper", 10, 32))
+    checkpoint.random_weights = False
+    checkpoint.recipe = {"data": "photos"}
+    # Made-up statistics of the first layer, which no images have.
+    checkpoint.state["stem.bn.running_mean"] += 3
+    np.savez(tmp_path / "set.npz", images=photographs(40), labels=np.arange(40) % 10)
+    result = prepare.prepare_model(checkpoint, data=tmp_path / "set.npz", samples=8, seed=5)
+    assert len(result.notes) == 1
+    assert "standard deviations off" in result.notes[0]
+    record = result.info["quantization"]
+    assert (record["seed"], record["images"], record["available"], len(record["indices"])) == (5, 8, 30, 8)
+    assert read_model_info(result.model)["quantization"] == record
+    # The same images are known as its own, and random weights know none.
+    checkpoint.recipe = {"data": "set.npz"}
+    assert prepare.prepare_model(checkpoint, data=tmp_path / "set.npz").notes == ()
+    checkpoint.recipe, checkpoint.random_weights = {}, True
+    assert prepare.prepare_model(checkpoint, data=tmp_path / "set.npz").notes == ()
