@@ -9,6 +9,7 @@ import pytest
 from ablation_example import example
 
 from shufflec.reports import ablation_words as words
+from shufflec.reports.ablation_chart import error_chart
 from shufflec.reports.ablation_html import html
 
 
@@ -135,3 +136,25 @@ def test_a_perfect_network_has_an_axis_too():
     perfect = [type(arm)(arm.groups, arm.shuffle, arm.macs, arm.params, (200, 200)) for arm in report.arms]
     page = html(example(seeds=2, arms=tuple(perfect)))
     assert "nan" not in page and ">0.00 %<" in page
+
+
+def test_marks_stand_at_their_values():
+    """Against the labels of the axis: seeds, means and both ends of the intervals."""
+    report = example()
+    chart = error_chart(report)
+    labels = {
+        float(value): float(y) - 4 for y, value in re.findall(r'y="([\d.]+)" class="end soft">([\d.]+) %<', chart)
+    }
+    (first, y0), (last, y1) = min(labels.items()), max(labels.items())
+
+    def y(error: float) -> float:
+        return y0 + (error - first) / (last - first) * (y1 - y0)
+
+    arm = report.find(8, True)
+    group = chart[chart.index("g=8, with shuffle") :].split("</g>")[0]
+    seeds = [float(value) for value in re.findall(r'cy="([\d.]+)" r="3.4"', group)]
+    assert seeds == pytest.approx([y(error) for error in report.errors(arm)], abs=0.02)
+    (mean,) = re.findall(r'cy="([\d.]+)" r="5.5"', group)
+    assert float(mean) == pytest.approx(y(5.5), abs=0.02)
+    low, high = re.search(r'y1="([\d.]+)" x2="[\d.]+" y2="([\d.]+)" class="whisker', group).groups()
+    assert (float(low), float(high)) == pytest.approx(tuple(map(y, report.mean(arm).interval)), abs=0.02)
