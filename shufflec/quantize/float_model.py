@@ -11,6 +11,7 @@ import onnx
 from onnx import helper, numpy_helper
 
 from shufflec.errors import UnsupportedModelError
+from shufflec.quantize.gathered_parts import splits_of_gathers
 from shufflec.quantize.inspect import class_count, input_shape
 from shufflec.quantize.onnx_graph import hold_constants, name_nodes
 from shufflec.quantize.runtime import open_session
@@ -46,6 +47,7 @@ def standardize(model: onnx.ModelProto) -> onnx.ModelProto:
     hold_constants(fixed.graph)
     pools_of_means(fixed)
     result = _optimize(fixed)
+    splits_of_gathers(result)  # now that shapes are constants
     used = {node.domain for node in result.graph.node}
     imports = [item for item in result.opset_import if item.domain in used]
     del result.opset_import[:]

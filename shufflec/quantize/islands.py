@@ -29,6 +29,9 @@ _COMPUTES = ("Conv", "Gemm", "MatMul", "MaxPool", "AveragePool", "GlobalAverageP
 # Ops that continue an island that has begun.
 _CONTINUES = ("Relu", "Clip", "Add", "Concat")
 
+#: Moves of which some are rewritten before anything else sees them (gathered_parts.py).
+_MOVED = (*MOVES, "Gather")
+
 _EMPTY_SCALE = 1e-6
 
 
@@ -59,9 +62,9 @@ def merge_moves(editor: GraphEditor) -> int:
         quantize = editor.producer(dequantize.input[0], "QuantizeLinear")
         moved = editor.producer(quantize.input[0]) if quantize is not None else None
         source = moved
-        while source is not None and source.op_type in MOVES:
+        while source is not None and source.op_type in _MOVED:
             source = editor.producer(source.input[0])
-        if moved is None or moved.op_type not in MOVES or source is None or source.op_type != "DequantizeLinear":
+        if moved is None or moved.op_type not in _MOVED or source is None or source.op_type != "DequantizeLinear":
             continue
         if not all(_same_grid(editor, source, node) for node in (quantize, dequantize)):
             continue

@@ -31,6 +31,7 @@ from shufflec.quantize.calibration import (
 )
 from shufflec.quantize.export import export_onnx
 from shufflec.quantize.float_model import pools_of_means, set_batch_to_one, standardize
+from shufflec.quantize.gathered_parts import splits_of_gathers
 from shufflec.quantize.inspect import class_count, input_shape, load_onnx, model_kind
 from shufflec.quantize.islands import check_islands, check_operators, merge_moves
 from shufflec.quantize.likeness import unlikeness
@@ -157,6 +158,7 @@ def _take_quantized(path: Path, model: onnx.ModelProto, overrides: Overrides | N
         pools_of_means(model)
         name_nodes(model.graph)
         merge_moves(GraphEditor(model.graph))
+        splits_of_gathers(model)
         check_islands(model)
         run_once(model)  # finds shapes that do not fit
     write_model_info(model, info)

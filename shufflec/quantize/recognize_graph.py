@@ -13,9 +13,11 @@ from shufflec.models.architecture import Architecture
 from shufflec.models.architecture_v2 import SCALES, ArchitectureV2
 from shufflec.models.families import AnyArchitecture
 from shufflec.models.foreign.recognize import architecture_of
+from shufflec.quantize.gathered_parts import splits_of_gathers
 
 _UNITS = 16
 _V2_CONVOLUTIONS = 56
+_WAYS = {"torchvision": "two rows", "megvii": "even and odd"}
 #: Operators between a convolution and its neighbours that change no layout.
 _TRANSPARENT = ("QuantizeLinear", "DequantizeLinear", "Relu", "Clip", "BatchNormalization", "Identity", "Add", "Mul")
 
@@ -30,6 +32,10 @@ class GraphRecognition:
 
 def recognize_graph(model: onnx.ModelProto, input_size: tuple[int, int], classes: int) -> GraphRecognition | None:
     """The ShuffleNet whose convolutions, in order, are those of `model`, float or QDQ; None for another network."""
+    if any(node.op_type == "Gather" for node in model.graph.node):
+        given, model = model, onnx.ModelProto()
+        model.CopyFrom(given)
+        splits_of_gathers(model)
     graph = _Graph(model)
     convolutions = [node for node in model.graph.node if node.op_type == "Conv"]
     shapes = [graph.weight_shape(node) for node in convolutions]
@@ -77,7 +83,7 @@ def _recognize_v2(
                 arch,
                 (
                     f"Its {len(found)} convolutions are those of {arch}, in order.",
-                    f"Its shuffles split the channels into {'two rows' if rows else 'even and odd'}: {variant}'s.",
+                    f"Its shuffles split the channels into {_WAYS[variant]}: {variant}'s.",
                 ),
             )
     return None
