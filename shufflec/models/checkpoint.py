@@ -21,6 +21,7 @@ from shufflec.errors import InputFileError, OptionError
 from shufflec.files import read_limited, write_atomic
 from shufflec.models.architecture import GROUPS, Architecture
 from shufflec.models.architecture_v2 import ArchitectureV2
+from shufflec.models.dead_channels import no_variance_note
 from shufflec.models.families import AnyArchitecture, architecture_from_dict
 from shufflec.models.networks import build
 
@@ -98,6 +99,23 @@ def check_values(path: Path, state: Mapping[str, torch.Tensor]) -> None:
             raise InputFileError(path, f"weight {name} has values that are not finite", "train it again")
         if name.endswith("running_var") and bool((tensor < 0).any()):
             raise InputFileError(path, f"weight {name} has a negative variance", "train it again")
+
+
+def variance_note(state: Mapping[str, torch.Tensor]) -> str | None:
+    """One sentence on batch norms that have channels without any variance; None where there are none.
+
+    Such a channel was dead in training. Batch norm divides by the root of its epsilon then, which folding makes part of
+    the weights; where these are zero too, nothing comes of it.
+    """
+    channels = []
+    for name in sorted(state):
+        norm = name.removesuffix(".running_var")
+        stem, _, last = norm.rpartition(".")
+        weight, gamma = state.get(f"{stem}.{last.replace('bn', 'conv')}.weight"), state.get(f"{norm}.weight")
+        if norm != name and weight is not None and gamma is not None:
+            grows = (state[name] == 0) & (gamma != 0) & weight.flatten(1).any(dim=1)
+            channels += [(norm, int(channel)) for channel in grows.nonzero()]
+    return no_variance_note(channels)
 
 
 def check_matches(

@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
-import numpy as np
 import onnx
 from google.protobuf.message import DecodeError
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto, helper
 
 from shufflec.errors import InputFileError, UnsupportedModelError
 from shufflec.files import read_limited
+from shufflec.quantize.check_weights import check_weights
 
 MAX_BYTES = 512 << 20
 MAX_NODES = 100_000
@@ -48,11 +48,7 @@ def load_onnx(path: str | Path) -> onnx.ModelProto:
     except (onnx.checker.ValidationError, ValueError) as error:
         reason = " ".join(str(error).split())[:160]
         raise InputFileError(path, f"is not a valid ONNX model: {reason}", "export or copy it again") from error
-    for tensor in model.graph.initializer:
-        if tensor.data_type == TensorProto.FLOAT and not np.isfinite(numpy_helper.to_array(tensor)).all():
-            raise InputFileError(
-                path, f"weight {tensor.name} has values that are not finite", "train or export it again"
-            )
+    check_weights(path, model)
     return model
 
 

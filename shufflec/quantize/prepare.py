@@ -29,6 +29,7 @@ from shufflec.quantize.calibration import (
     dataset_calibration,
     synthetic_calibration,
 )
+from shufflec.quantize.check_weights import variance_note
 from shufflec.quantize.export import export_onnx
 from shufflec.quantize.float_model import pools_of_means, set_batch_to_one, standardize
 from shufflec.quantize.gathered_parts import splits_of_gathers
@@ -140,6 +141,7 @@ def _is_onnx(path: Path) -> bool:
 
 def _take_float(path: Path, model: onnx.ModelProto, overrides: Overrides | None) -> FloatModel:
     with _about(path):
+        strange = variance_note(model)  # before batch norms are folded
         ours = bool(read_model_info(model))
         # Our own export has the form already, and node names that reports rely on.
         model = model if ours else standardize(model)
@@ -147,7 +149,7 @@ def _take_float(path: Path, model: onnx.ModelProto, overrides: Overrides | None)
         info, notes = _complete_info(model, overrides)
         run_once(model)  # finds shapes that do not fit
     write_model_info(model, info)
-    return FloatModel(model, info, notes)
+    return FloatModel(model, info, notes if strange is None else (*notes, strange))
 
 
 def _take_quantized(path: Path, model: onnx.ModelProto, overrides: Overrides | None) -> PreparedModel:

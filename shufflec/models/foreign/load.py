@@ -10,7 +10,7 @@ import torch
 from shufflec.data.dataset import unknown_names
 from shufflec.errors import InputFileError, OptionError
 from shufflec.files import read_start
-from shufflec.models.checkpoint import Checkpoint, check_state, check_values, load_checkpoint
+from shufflec.models.checkpoint import Checkpoint, check_state, check_values, load_checkpoint, variance_note
 from shufflec.models.foreign.mindspore_file import read_mindspore_state
 from shufflec.models.foreign.recognize import Recognition, recognize
 from shufflec.models.foreign.torch_file import is_torch_file, read_torch_state
@@ -33,13 +33,17 @@ class OpenedCheckpoint:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What was recognized and assumed, one sentence each, for the user; nothing for a file of our own."""
+        """What was recognized and assumed (of a file of our own nothing is) and what looks wrong, one sentence each,
+        for the user."""
+        strange = variance_note(self.checkpoint.state)
+        warnings = () if strange is None else (strange,)
         if self.recognition is None:
-            return ()
+            return warnings
         arch = self.checkpoint.architecture
         return (
             f"{self.format} with weights of {self.recognition.naming.title}: {arch}.",
             *self.recognition.assumptions,
+            *warnings,
         )
 
 

@@ -299,9 +299,27 @@ def test_weights_that_do_not_fit_are_named(files, tmp_path, change, message):
         open_checkpoint(_saved(tmp_path, files, change))
 
 
-def test_a_batch_norm_without_variance_still_gives_numbers(files, tmp_path):
-    path = _saved(tmp_path, files, lambda state: state["first_conv.1.running_var"].zero_())
-    assert np.isfinite(_logits(open_checkpoint(path, (64, 64)).checkpoint, (64, 64))).all()
+def _no_variance(state):
+    state["first_conv.1.running_var"].zero_()
+    state["features.3.branch_main_1.4.running_var"][5] = 0
+
+
+def test_a_batch_norm_without_variance_still_gives_numbers_and_is_said(files, tmp_path):
+    opened = open_checkpoint(_saved(tmp_path, files, _no_variance), (64, 64))
+    assert np.isfinite(_logits(opened.checkpoint, (64, 64))).all()
+    # 16 of the stem and one more.
+    assert opened.notes[-1].startswith(
+        "17 batch-norm channels have no variance, the first is channel 5 of stage2.3.bn2"
+    )
+    assert not any("variance" in note for note in open_checkpoint(files / MEGVII).notes)
+
+
+def test_a_dead_channel_without_variance_is_nothing_to_speak_of(files, tmp_path):
+    def dead(state):
+        state["first_conv.1.running_var"][2] = 0
+        state["first_conv.0.weight"][2] = 0
+
+    assert not any("variance" in note for note in open_checkpoint(_saved(tmp_path, files, dead)).notes)
 
 
 def test_a_class_count_out_of_range_is_unsupported(files, tmp_path):

@@ -10,6 +10,7 @@ from quantized import copied, float_model, quantized
 
 from shufflec.errors import InputFileError, UnsupportedModelError
 from shufflec.quantize import inspect
+from shufflec.quantize.check_weights import variance_note
 from shufflec.quantize.inspect import class_count, input_shape, load_onnx, model_kind
 from shufflec.quantize.onnx_graph import GraphEditor
 
@@ -102,6 +103,53 @@ def test_weights_that_are_not_finite(saved, value):
     save(saved, model)
     with pytest.raises(InputFileError, match=r"weight classifier\.bias has values that are not finite"):
         load_onnx(saved)
+
+
+def _constant_node(model, values):
+    """The first weight as a Constant node."""
+    weight = model.graph.initializer[0]
+    model.graph.node.insert(0, helper.make_node("Constant", [], [weight.name], value=numpy_helper.from_array(values)))
+    model.graph.initializer.remove(weight)
+
+
+@pytest.mark.parametrize("kind", [np.float32, np.float16, np.float64])
+def test_a_constant_node_that_is_not_finite(saved, kind):
+    model = copied(float_model(3, "paper"))
+    values = numpy_helper.to_array(model.graph.initializer[0]).astype(kind)
+    values.reshape(-1)[0] = np.inf
+    _constant_node(model, values)
+    save(saved, model)
+    with pytest.raises(InputFileError, match="a Constant node has values that are not finite"):
+        load_onnx(saved)
+
+
+def _normalised(variance, scale=1.0):
+    """A batch norm of two channels by itself."""
+    names = ("scale", "bias", "mean", "variance")
+    values = ([scale, scale], [0, 0], [0, 0], variance)
+    graph = helper.make_graph(
+        [helper.make_node("BatchNormalization", ["x", *names], ["y"], name="norm")],
+        "norm",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 2, 4, 4])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, 2, 4, 4])],
+        [numpy_helper.from_array(np.float32(value), name) for name, value in zip(names, values, strict=True)],
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+
+
+def test_a_negative_variance_is_an_error(saved):
+    onnx.save(_normalised([1.0, -1e-6]), saved)
+    with pytest.raises(InputFileError, match="batch norm norm has a negative variance"):
+        load_onnx(saved)
+
+
+def test_no_variance_is_legal_and_said():
+    assert variance_note(_normalised([1.0, 0.5])) is None
+    assert variance_note(_normalised([0.0, 0.0], scale=0.0)) is None
+    assert variance_note(_normalised([1.0, 0.0])).startswith("1 batch-norm channel has no variance, the first is chann")
+    assert "2 batch-norm channels have no variance, the first is channel 0 of norm" in variance_note(
+        _normalised([0.0, 0.0])
+    )
 
 
 def test_control_flow(saved):
