@@ -279,4 +279,4 @@ def _float(value: float) -> str:
 
 def _short(value: float) -> str:
     """The shortest float literal that reads back as the same float32, e.g. 0.485f."""
-    return f"{np.float32(value)}f"
+    return f"{np.float32(value)!s}f"
