@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import signal
@@ -12,9 +13,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from shufflec.cli.main import run_command_line
 from shufflec.errors import ExitCode
+from shufflec.models.checkpoint import load_checkpoint
 
 # A test run in the background of a shell inherits an ignored SIGINT; a user's terminal does not.
 _MAIN = """
@@ -97,6 +100,12 @@ def test_eval_json(data, trained, capsys):
         (["train", "--groups", "3", "--resume", "-o", "none.safetensors"], ExitCode.USAGE, "--resume"),
         (["train", "--groups", "3", "--data", "none"], ExitCode.BAD_INPUT, "none: no such dataset"),
         (["train"], ExitCode.USAGE, "--groups"),
+        (["train", "--recipe", "mindcv"], ExitCode.USAGE, "--recipe mindcv: expected one of digits, megvii-v1"),
+        (["train", "--recipe", "none.toml"], ExitCode.BAD_INPUT, "none.toml: no such file"),
+        (["train", "--recipe", "mindcv-v1", "--lr", "0"], ExitCode.USAGE, "lr 0.0: expected 1e-08 to 100"),
+        (["train", "--recipe", "megvii-v2", "--groups", "3"], ExitCode.USAGE, "--groups 3: ShuffleNetV2 has no groups"),
+        (["train", "--groups", "3", "--device", "gpu"], ExitCode.USAGE, "--device gpu: expected one of auto"),
+        (["train", "--groups", "3", "--amp", "half"], ExitCode.USAGE, "--amp half: expected one of auto"),
         (["eval", "none.safetensors", "--data", "digits"], ExitCode.BAD_INPUT, "none.safetensors: no such file"),
         (["eval", "none.onnx", "--data", "digits"], ExitCode.BAD_INPUT, "none.onnx: no such file"),
         (["eval", "none", "--data", "digits"], ExitCode.BAD_INPUT, "none: no such file"),
@@ -114,6 +123,87 @@ def test_bad_input_is_one_line(trained, tmp_path, monkeypatch, capsys, arguments
     assert message in captured.err
     assert captured.err.count("\n") == 1
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory) -> Path:
+    random, folder = np.random.RandomState(0), tmp_path_factory.mktemp("photos")
+    for split, name, index in itertools.product(("train", "val"), ("dark", "light"), range(5)):
+        height, width = random.randint(20, 50, 2)
+        pixels = random.randint(0, 100, (height, width, 3)) + (100 if name == "light" else 0)
+        path = folder / split / name / f"{index}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(pixels.astype(np.uint8)).save(path)
+    (folder / "train" / "dark" / "3.png").write_bytes(b"no image")
+    return folder
+
+
+RECIPE = [
+    "train",
+    "--recipe",
+    "mindcv-v1",
+    "--scale",
+    "0.25",
+    "--input-size",
+    "32",
+    "--epochs",
+    "1",
+    "--batch-size",
+    "4",
+]
+
+
+def test_train_after_a_recipe(photos, tmp_path, capsys):
+    output = tmp_path / "model.safetensors"
+    arguments = [*RECIPE, "--data", str(photos), "--ema", "0.9", "-o", str(output), "--workers", "1", "--json"]
+    assert run_command_line(arguments) == ExitCode.OK
+    captured = capsys.readouterr()
+    result = json.loads(captured.out)
+    architecture = result["architecture"]
+    assert (architecture["groups"], architecture["scale"], architecture["variant"]) == (3, 0.25, "mindcv")
+    assert result["preprocessing"]["crop_fraction"] == 0.875
+    recipe = result["recipe"]
+    assert (recipe["recipe"], recipe["epochs"], recipe["lr"], recipe["lr_batch"]) == ("mindcv-v1", 1, 0.35, 512)
+    assert (recipe["color_jitter"], recipe["ema"], recipe["data"]) == (0.4, 0.9, photos.name)
+    assert captured.err.startswith(f"1 image of {photos} cannot be read and is left out: {photos}/train/dark/3.png")
+
+
+def test_a_recipe_for_the_other_family_leaves_its_network_out(tmp_path, capsys):
+    arguments = ["train", "--recipe", "megvii-v2", "--family", "v1", "--data", "digits"]
+    assert run_command_line(arguments) == ExitCode.USAGE
+    assert "--groups (none): ShuffleNetV1 needs" in capsys.readouterr().err
+
+
+def test_two_processes_write_and_print_once(photos, tmp_path):
+    output = tmp_path / "model.safetensors"
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+    done = subprocess.run(
+        [*torchrun, "-m", "shufflec.cli.main", *RECIPE, "--data", str(photos), "-o", str(output)],
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("ShuffleNetV1 0.25x g=3 (mindcv)") == 1
+    assert done.stdout.count(f"Wrote {output}") == 1
+    assert done.stderr.count("1 image of") == 1
+    assert load_checkpoint(output).recipe["processes"] == 2
+    assert [path.name for path in tmp_path.iterdir()] == [output.name]
+
+
+def test_the_other_processes_leave_it_to_the_first_to_speak(tmp_path, monkeypatch, capsys):
+    arguments = ["train", "--groups", "3", "--data", str(tmp_path / "none")]
+    waits = []
+    monkeypatch.setattr(time, "sleep", waits.append)
+    for name, value in {"RANK": "1", "LOCAL_RANK": "1", "WORLD_SIZE": "2"}.items():
+        monkeypatch.setenv(name, value)
+    assert run_command_line(arguments) == ExitCode.BAD_INPUT
+    assert capsys.readouterr() == ("", "")
+    assert len(waits) == 1
+    monkeypatch.setenv("RANK", "0")
+    assert run_command_line(arguments) == ExitCode.BAD_INPUT
+    assert "no such dataset" in capsys.readouterr().err
 
 
 def test_unwritable_output(data, tmp_path, capsys):
