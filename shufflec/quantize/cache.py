@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from importlib.metadata import version
 from pathlib import Path
 
@@ -12,19 +13,31 @@ from shufflec.errors import InputFileError, UnsupportedModelError
 from shufflec.files import cache_dir, write_atomic
 from shufflec.quantize.calibration import Calibration
 from shufflec.quantize.inspect import load_onnx, model_kind
+from shufflec.quantize.settings import DEFAULT, PtqSettings
 
 # What decides the result beside the model and the images: the packages that compute it and our rewrites.
 _PACKAGES = ("nncf", "numpy", "onnx", "onnxruntime")
-_SOURCES = ("bias_correction.py", "equalize.py", "islands.py", "onnx_graph.py", "ptq.py", "runtime.py", "weights.py")
+_SOURCES = (
+    "bias_correction.py",
+    "equalize.py",
+    "islands.py",
+    "onnx_graph.py",
+    "ptq.py",
+    "runtime.py",
+    "shared_grids.py",
+    "unsigned_grids.py",
+    "weights.py",
+)
 
 
-def cache_key(float_model: onnx.ModelProto, calibration: Calibration) -> str:
+def cache_key(float_model: onnx.ModelProto, calibration: Calibration, settings: PtqSettings = DEFAULT) -> str:
     """SHA-256 over everything that the quantized model depends on."""
     state = hashlib.sha256()
     for package in _PACKAGES:
         state.update(f"{package} {version(package)}\n".encode())
     for name in _SOURCES:
         state.update(Path(__file__).with_name(name).read_bytes())
+    state.update(json.dumps(settings.to_dict(), sort_keys=True).encode())
     state.update(f"{calibration.data}\n{calibration.digest()}\n".encode())
     state.update(float_model.SerializeToString(deterministic=True))
     return state.hexdigest()

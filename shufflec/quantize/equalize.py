@@ -11,6 +11,10 @@ left alone: to enlarge those that hardly fire on the calibration images would sh
 images they do fire. On the bundled digit networks it gains 1 to 2 dB of the logits' signal-to-noise ratio.
 Source: Nagel et al. 2019, "Data-Free Quantization Through Weight Equalization and Bias Correction", section 4.1, with
 measured ranges in place of those of the weights.
+
+With `smooth` the factors are SmoothQuant's, max|x|^a / max|V|^(1-a) of each channel, which weigh the range of the
+channel against that of the weights that read it. Source: Xiao et al. 2022, "SmoothQuant", equation 4. NNCF's own
+SmoothQuant leaves a float Mul before the convolution; folded into the depthwise filters it costs nothing.
 """
 
 from __future__ import annotations
@@ -35,10 +39,10 @@ class _Pair:
     order: np.ndarray
 
 
-def equalize(model: onnx.ModelProto, images: list[np.ndarray]) -> int:
+def equalize(model: onnx.ModelProto, images: list[np.ndarray], smooth: float | None = None) -> int:
     """Rescales depthwise convolutions and their readers in place; returns how many.
 
-    images: float32 [1, 3, H, W] each, whose ranges are taken.
+    images: float32 [1, 3, H, W] each, whose ranges are taken. smooth: SmoothQuant's alpha, 0 to 1.
     """
     model_with_shapes = onnx.shape_inference.infer_shapes(model)
     shapes = {
@@ -54,7 +58,9 @@ def equalize(model: onnx.ModelProto, images: list[np.ndarray]) -> int:
     for tensors in watch(model, names, images):
         reach = [np.maximum(r, np.abs(t).max(axis=(0, 2, 3))) for r, t in zip(reach, tensors, strict=True)]
     for pair, ranges in zip(pairs, reach, strict=True):
-        _rescale(editor, pair, ranges)
+        factors = _factors(ranges) if smooth is None else _smooth_factors(editor, pair, ranges, smooth)
+        if factors is not None:
+            _rescale(editor, pair, factors)
     return len(pairs)
 
 
@@ -88,11 +94,29 @@ def _has_own_constants(editor: GraphEditor, node: onnx.NodeProto) -> bool:
     return all(editor.constant(name) is not None and editor.only_consumer(name) is not None for name in node.input[1:])
 
 
-def _rescale(editor: GraphEditor, pair: _Pair, ranges: np.ndarray) -> None:
+def _factors(ranges: np.ndarray) -> np.ndarray | None:
+    """What each depthwise channel is divided by; None where half of them are silent."""
     middle = np.median(ranges)
-    if middle == 0.0:
-        return
-    factors = np.clip(ranges / middle, 1.0, _LARGEST)
+    return None if middle == 0.0 else np.clip(ranges / middle, 1.0, _LARGEST)
+
+
+def _smooth_factors(editor: GraphEditor, pair: _Pair, ranges: np.ndarray, alpha: float) -> np.ndarray | None:
+    """The same as SmoothQuant has them; channels without a range or a weight keep theirs."""
+    weight = np.abs(editor.constant(pair.reader.input[1]))
+    groups = attribute(pair.reader, "group", 1)
+    by_group = weight.reshape(groups, -1, *weight.shape[1:]).max(axis=(1, 3, 4))
+    reach = np.empty(len(ranges))
+    reach[pair.order] = by_group.reshape(-1)
+    alive = (ranges > 0.0) & (reach > 0.0)
+    if not alive.any():
+        return None
+    factors = np.ones(len(ranges))
+    factors[alive] = ranges[alive] ** alpha / reach[alive] ** (1.0 - alpha)
+    factors[alive] /= np.median(factors[alive])
+    return np.clip(factors, 1.0 / _LARGEST, _LARGEST)
+
+
+def _rescale(editor: GraphEditor, pair: _Pair, factors: np.ndarray) -> None:
     name = pair.depthwise.input[1]
     editor.set_initializer(name, (editor.constant(name) / factors.reshape(-1, 1, 1, 1)).astype(np.float32))
     for name in pair.depthwise.input[2:]:

@@ -5,6 +5,7 @@ NNCF leaves places that are not islands, or cost a rounding that nothing needs:
 
     rewrite                  before                                     after
     merge_moves              DQ(s) -> Reshape -> Q(s) -> DQ(s) -> ...   DQ(s) -> Reshape -> ...
+    unsigned_grids           Relu -> Q(int8, zero point -128)           Relu -> Q(uint8, zero point 0)
     close_max_pool           DQ(s) -> MaxPool -> Conv                   DQ(s) -> MaxPool -> Q(s) -> DQ(s) -> Conv
     share_grids              Q(a,s1), Q(b,s2) that slices and Concats join   Q(a,max), Q(b,max)
     merge_concat_quantizers  DQ(Q(a,s1)), DQ(Q(b,s2)) -> Concat -> Conv a, b -> Concat -> Q(max) -> DQ -> Conv
@@ -23,6 +24,7 @@ from onnx import helper
 from shufflec.errors import UnsupportedModelError
 from shufflec.quantize.onnx_graph import MOVES, GraphEditor, replace_input
 from shufflec.quantize.shared_grids import grid_of, joint_grid, share_grids
+from shufflec.quantize.unsigned_grids import unsigned_grids
 
 # Ops that compute from integers and whose result must meet a Q; the head of an island may be any of them.
 _COMPUTES = ("Conv", "Gemm", "MatMul", "MaxPool", "AveragePool", "GlobalAveragePool")
@@ -41,6 +43,7 @@ def make_islands(model: onnx.ModelProto) -> None:
     Raises UnsupportedModelError when a float path without a quantizer remains.
     """
     editor = GraphEditor(model.graph)
+    unsigned_grids(editor)
     close_max_pool(editor)
     share_grids(editor)
     merge_concat_quantizers(editor)

@@ -66,7 +66,7 @@ class PreparedModel:
     """A quantized network ready to be compiled, with `info` (see model_info.py) in its metadata.
 
     float_model: what it was made from, None for a model that came quantized. notes: what was assumed, one sentence
-    each, for the user. cached: whether it was taken from the cache.
+    each, for the user. cached: whether it was taken from the cache. calibration: the images that it was quantized on.
     """
 
     model: onnx.ModelProto
@@ -74,6 +74,7 @@ class PreparedModel:
     float_model: onnx.ModelProto | None = None
     notes: tuple[str, ...] = ()
     cached: bool = False
+    calibration: Calibration | None = None
 
     @property
     def preprocessing(self) -> Preprocessing:
@@ -107,10 +108,11 @@ def prepare_model(
         float_model = _take_float(Path(source), model, overrides)
     else:
         float_model = load_float(source)
-    calibration, info, notes = _calibration(float_model, data, samples, seed)
-    with nullcontext() if isinstance(source, Checkpoint) else _about(Path(source)):
+    calibration, info, notes = calibrated(float_model, data, samples, seed)
+    with nullcontext() if isinstance(source, Checkpoint) else about(Path(source)):
         model, cached = _quantize(float_model.model, info, calibration, progress, use_cache)
-    return PreparedModel(model, read_model_info(model), float_model.model, float_model.notes + notes, cached)
+    notes = float_model.notes + notes
+    return PreparedModel(model, read_model_info(model), float_model.model, notes, cached, calibration)
 
 
 def load_float(source: str | Path | Checkpoint, overrides: Overrides | None = None) -> FloatModel:
@@ -140,7 +142,7 @@ def _is_onnx(path: Path) -> bool:
 
 
 def _take_float(path: Path, model: onnx.ModelProto, overrides: Overrides | None) -> FloatModel:
-    with _about(path):
+    with about(path):
         strange = variance_note(model)  # before batch norms are folded
         ours = bool(read_model_info(model))
         # Our own export has the form already, and node names that reports rely on.
@@ -153,7 +155,7 @@ def _take_float(path: Path, model: onnx.ModelProto, overrides: Overrides | None)
 
 
 def _take_quantized(path: Path, model: onnx.ModelProto, overrides: Overrides | None) -> PreparedModel:
-    with _about(path):
+    with about(path):
         info, notes = _complete_info(model, overrides)
         set_batch_to_one(model)
         hold_constants(model.graph)
@@ -168,7 +170,7 @@ def _take_quantized(path: Path, model: onnx.ModelProto, overrides: Overrides | N
 
 
 @contextmanager
-def _about(path: Path) -> Iterator[None]:
+def about(path: Path) -> Iterator[None]:
     """Names the file in errors of checks that see only the model in it."""
     try:
         yield
@@ -218,7 +220,7 @@ def _complete_info(model: onnx.ModelProto, overrides: Overrides | None) -> tuple
     return {**info, "preprocessing": preprocessing.to_dict()}, tuple(notes)
 
 
-def _calibration(
+def calibrated(
     float_model: FloatModel, data: str | Path | None, samples: int, seed: int | None
 ) -> tuple[Calibration, dict[str, object], tuple[str, ...]]:
     """The images, the description with class names from the data set if it had none, and notes for the user."""

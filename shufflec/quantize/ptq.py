@@ -30,6 +30,7 @@ from collections.abc import Callable, Iterable
 from contextlib import redirect_stdout
 from importlib.metadata import version
 from types import ModuleType
+from typing import TYPE_CHECKING
 
 import numpy as np
 import onnx
@@ -40,13 +41,22 @@ from shufflec.quantize.equalize import equalize
 from shufflec.quantize.islands import make_islands
 from shufflec.quantize.onnx_graph import slices_of_splits
 from shufflec.quantize.runtime import runtime_errors
+from shufflec.quantize.settings import DEFAULT, SMOOTH_ALPHA, PtqSettings
 from shufflec.quantize.weights import requantize_weights
+
+if TYPE_CHECKING:
+    from nncf.quantization.range_estimator import RangeEstimatorParameters
+
+_OUTSIDE = 1e-3  # of an image's values, at either end of a percentile range
 
 Progress = Callable[[int, int], None]
 
 
 def quantize_model(
-    float_model: onnx.ModelProto, calibration: Iterable[np.ndarray], progress: Progress | None = None
+    float_model: onnx.ModelProto,
+    calibration: Iterable[np.ndarray],
+    progress: Progress | None = None,
+    settings: PtqSettings = DEFAULT,
 ) -> onnx.ModelProto:
     """Quantizes a float model with the ranges that its activations take on the calibration images.
 
@@ -64,19 +74,28 @@ def quantize_model(
     if images[0].shape != expected:
         raise OptionError("calibration", f"of shape {images[0].shape}", f"the model takes {expected}")
 
-    model = onnx.ModelProto()
-    model.CopyFrom(float_model)
-    slices_of_splits(model.graph)
-    equalize(model, images)
-    quantized = _run_nncf(model, graph_input.name, images, progress)
+    model = equalized_model(float_model, images, settings)
+    quantized = _run_nncf(model, graph_input.name, images, progress, settings)
     requantize_weights(quantized, model)
     make_islands(quantized)
-    correct_biases(quantized, model, images)
+    if settings.bias == "own":
+        correct_biases(quantized, model, images)
     del quantized.graph.value_info[:]  # shapes of tensors, some of which are gone
     del quantized.metadata_props[:]
     quantized.metadata_props.extend(float_model.metadata_props)
     onnx.checker.check_model(quantized, full_check=True)
     return quantized
+
+
+def equalized_model(
+    float_model: onnx.ModelProto, calibration: Iterable[np.ndarray], settings: PtqSettings = DEFAULT
+) -> onnx.ModelProto:
+    """The float network as quantize_model hands it to NNCF: the same logits, and the very tensors that are rounded."""
+    model = onnx.ModelProto()
+    model.CopyFrom(float_model)
+    slices_of_splits(model.graph)
+    equalize(model, _single_images(calibration), SMOOTH_ALPHA if settings.smooth else None)
+    return model
 
 
 def quantizer_version() -> str:
@@ -94,9 +113,13 @@ def _single_images(calibration: Iterable[np.ndarray]) -> list[np.ndarray]:
 
 
 def _run_nncf(
-    model: onnx.ModelProto, input_name: str, images: list[np.ndarray], progress: Progress | None
+    model: onnx.ModelProto,
+    input_name: str,
+    images: list[np.ndarray],
+    progress: Progress | None,
+    settings: PtqSettings,
 ) -> onnx.ModelProto:
-    nncf = _load_nncf()
+    nncf = load_nncf()
     from nncf.quantization.advanced_parameters import (
         AdvancedQuantizationParameters,
         AdvancedSmoothQuantParameters,
@@ -116,18 +139,24 @@ def _run_nncf(
     parameters = AdvancedQuantizationParameters(
         overflow_fix=OverflowFix.DISABLE,  # halves the stem's weight range for old x86 only
         smooth_quant_alphas=AdvancedSmoothQuantParameters(convolution=-1, matmul=-1),  # would add float Mul nodes
-        disable_bias_correction=True,  # bias_correction.py does it, for grouped convolutions too
+        # bias_correction.py does it, for grouped convolutions too
+        disable_bias_correction=settings.bias in ("own", "off"),
         # The range over all images. NNCF's default averages the images' ranges and clips; in the narrow layers of a
         # small ShuffleNet that cost 5 dB of the logits' signal-to-noise ratio, and percents of accuracy.
-        activations_range_estimator_params=RangeEstimatorParametersSet.MINMAX,
+        activations_range_estimator_params=(
+            RangeEstimatorParametersSet.MINMAX if settings.ranges == "minmax" else _percentile_ranges()
+        ),
     )
+    # PERFORMANCE is symmetric: every zero point is 0.
+    presets = {"symmetric": nncf.QuantizationPreset.PERFORMANCE, "mixed": nncf.QuantizationPreset.MIXED}
     try:
         with runtime_errors(), redirect_stdout(io.StringIO()):  # NNCF draws progress bars on stdout
             return nncf.quantize(
                 model,
                 nncf.Dataset(images, feed),
-                preset=nncf.QuantizationPreset.PERFORMANCE,  # symmetric: every zero point is 0
+                preset=presets[settings.preset],
                 subset_size=len(images),
+                fast_bias_correction=settings.bias != "accurate",
                 advanced_parameters=parameters,
             )
     except (TypeError, KeyError, IndexError, AttributeError) as error:
@@ -136,7 +165,26 @@ def _run_nncf(
         raise UnsupportedModelError(f"NNCF cannot quantize the model: {type(error).__name__}: {reason}") from error
 
 
-def _load_nncf() -> ModuleType:
+def _percentile_ranges() -> RangeEstimatorParameters:
+    """The range that leaves out the outermost values of each image, the widest of all images.
+
+    NNCF's own choice, the mean over images, would cut off the channels that fire on few of them.
+    """
+    from nncf.quantization.range_estimator import (
+        AggregatorType,
+        RangeEstimatorParameters,
+        StatisticsCollectorParameters,
+        StatisticsType,
+    )
+
+    low, high = (
+        StatisticsCollectorParameters(StatisticsType.QUANTILE, aggregator, quantile_outlier_prob=_OUTSIDE)
+        for aggregator in (AggregatorType.MIN, AggregatorType.MAX)
+    )
+    return RangeEstimatorParameters(min=low, max=high)
+
+
+def load_nncf() -> ModuleType:
     """Imports NNCF with its telemetry off: it would write a client id to the home folder and call out."""
     if "nncf" not in sys.modules:
         real = sys.modules.get("openvino_telemetry")
