@@ -268,8 +268,8 @@ def _show(subject: Subject, data: str, split: str, dataset: Dataset, metrics: Me
     found, reason = published(subject.architecture, dataset.class_names, subject.int8)
     rows = [("int8" if subject.int8 else "float", metrics.count, metrics.top1, metrics.top5)]
     if found is not None:
-        of = f"{'int8' if found.int8 else 'float'}, published ({found.source})"
-        rows.append((of, None, found.top1, found.top5))
+        rows.append(("published", None, found.top1, found.top5))
+        reason = f"Published: {found.source}, {'int8' if found.int8 else 'float'}, on ImageNet's validation images."
     console.print(accuracy_table(f"{metrics.count} {split} images of {data}, in per cent", subject.architecture, rows))
     if reason:
         console.print(reason, markup=False)

@@ -76,7 +76,8 @@ def test_the_table_has_the_form_of_the_published_ones(imagenet, capsys):
     rows = [line.split() for line in output.out.splitlines()]
     published = next(row for row in rows if "57.05" in row)
     assert published[-8:] == ["3", "0.5x", "0.72", "57.05", "79.73", "42.95", "20.27", "-"]
-    assert "published (mindcv)" in " ".join(output.out.split())
+    assert published[0] == "published"
+    assert "Published: mindcv, float, on ImageNet's validation images." in " ".join(output.out.split())
     assert "does not name its classes: those of the data set are taken" in " ".join(output.err.split())
 
 
