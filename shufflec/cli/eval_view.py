@@ -67,7 +67,7 @@ def accuracy_table(
     known = ["groups", "width", "M params"] if architecture is not None else []
     names = ["model", *known, "top-1", "top-5", "top-1 err", "top-5 err", "images"]
     for name in names:
-        table.add_column(name, justify="left" if name == "model" else "right")
+        table.add_column(name, justify="left" if name == "model" else "right", no_wrap=name == "model")
     for what, images, top1, top5 in rows:
         network = []
         if architecture is not None:
