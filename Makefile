@@ -105,6 +105,7 @@ golden-check: install
 
 tune-shipped: install
 	@OMP_NUM_THREADS=1 nice $(BIN)/python -m shufflec.tuning.shipped
+	@OMP_NUM_THREADS=1 nice $(BIN)/python -m shufflec.tuning.shipped --family v2
 
 clean:
 	rm -rf $(VENV) out .pytest_cache .coverage
