@@ -6,7 +6,7 @@
 # make bench-mcu  instructions, flash and RAM of Cortex-M firmware beside CMSIS-NN (slow; writes reports/ and the README's table)
 # make bench-shapes  the same of shufflec alone, for all groups, scales and a larger input (slow; writes reports/)
 # make bench-models  instructions and time of every published ShuffleNet, for `models --compare` (slow; writes reports/)
-# make ablation  groups and channel shuffle, trained on the digits over seeds (an hour; writes reports/)
+# make ablation  groups and channel shuffle, trained on the digits over five seeds (a quarter of an hour; writes reports/)
 # make tune-shipped  tunes the published networks for each board, into schedules/ (slow)
 
 SHELL := /bin/bash
@@ -88,7 +88,7 @@ bench-models: install
 
 # Single-threaded trainings; several of this command at once share them.
 ablation: install
-	@OMP_NUM_THREADS=1 nice $(BIN)/python -m shufflec.cli.main ablate --rotate 10 --zoom 0.1 --epochs 20 --seeds 5
+	@OMP_NUM_THREADS=1 nice $(BIN)/python -m shufflec.cli.main ablate --epochs 20 --batch-size 64 --rotate 10 --zoom 0.1
 
 bench-mcu: install
 	@$(BIN)/python -m shufflec.bench.cortex_m reports README.md
