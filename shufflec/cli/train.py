@@ -28,7 +28,10 @@ _WHERE = "Where it runs"
 def train_command(
     recipe: Annotated[
         str,
-        typer.Option(metavar="NAME|FILE.toml", help="digits, mindcv-v1, megvii-v1, megvii-v2, torchvision-v2, ..."),
+        typer.Option(
+            metavar="NAME|FILE.toml",
+            help="digits, mindcv-v1, mindcv-v1-1x, megvii-v1, megvii-v2, torchvision-v2, or a file.",
+        ),
     ] = "digits",
     groups: Annotated[
         int | None,
@@ -208,7 +211,8 @@ def train_command(
         if first or isinstance(error, ProcessError):
             raise
         # The first process says what all of them find: it gets the time for it before torchrun ends them all.
-        time.sleep(_PATIENCE)
+        if isinstance(error, ShufflecError):
+            time.sleep(_PATIENCE)
         raise typer.Exit(int(getattr(error, "exit_code", 1))) from error
     if not first:
         return

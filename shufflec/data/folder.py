@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -39,7 +40,20 @@ def open_folder(root: Path, split: str, seed: int = 0) -> Dataset:
 
 def _dataset(root: Path, names: list[str], files: list[tuple[Path, int]]) -> Dataset:
     labels = np.asarray([label for _, label in files], dtype=np.int64)
-    return Dataset(str(root), names, labels, lambda index: load_image(files[index][0]))
+    paths = _Paths([path for path, _ in files])
+    return Dataset(str(root), names, labels, lambda index: load_image(paths[index]))
+
+
+class _Paths:
+    """Paths in one piece of memory: of a list, each process that reads images would come to hold a copy of its own."""
+
+    def __init__(self, paths: list[Path]):
+        encoded = [os.fsencode(path) for path in paths]
+        self._text = b"".join(encoded)
+        self._ends = np.cumsum([0, *map(len, encoded)])
+
+    def __getitem__(self, index: int) -> Path:
+        return Path(os.fsdecode(self._text[self._ends[index] : self._ends[index + 1]]))
 
 
 def _class_files(root: Path) -> tuple[list[str], list[tuple[Path, int]]]:
