@@ -95,7 +95,8 @@ def calibrate(
         kind, address = session.kind, session.address
         time_workloads(session, networks, timings, advance)
     model = target.time
-    for _ in range(_PASSES if load_core(target.core).overlap else 1):
+    core = load_core(target.core)
+    for _ in range(_PASSES if core.overlap or core.stream_line_ns else 1):
         with open_virtual(replace(target, time=model)) as session:
             parts = read_parts(session, networks, model, advance)
         readings = make_readings(address, networks, timings, parts, parameters_of(model))

@@ -3,12 +3,13 @@
 Of each block, over all its executions:
 
     core = scale x (block cycles + refill x L1 load misses) / clock
-    memory = store_miss_ns x L1 store misses + dram_line_ns x DRAM lines
+    memory = store_miss_ns x L1 store misses + dram_line_ns x DRAM lines + stream_line_ns x DRAM lines not prefetched
     milliseconds = core + memory - overlap x the smaller of the two
 
-`refill` and `overlap` belong to the core (data/<core>.toml), the three parameters to the board. A DRAM line is a fill
-of the last cache or a dirty line that leaves it. The two memory terms trade off against each other: they are fitted,
-not physical.
+`refill`, `stream_line_ns` and `overlap` belong to the core (data/<core>.toml), the three parameters to the board. A
+DRAM line is a fill of the last cache and, on a core that waits for writes, a dirty line that leaves it; elsewhere the
+store miss that made it dirty pays for it. Lines not prefetched are the fills of blocks with more streams of loads than
+the core's prefetcher follows. The two fitted memory terms trade off against each other: they are not physical.
 """
 
 from __future__ import annotations
@@ -59,11 +60,12 @@ class ErrorSummary:
 def estimate_ms(core: Core, clock_hz: float, counts: np.ndarray, parameters: TimeParameters) -> float:
     """Milliseconds of a run on one thread.
 
-    counts: float [blocks, 4]: cycles by `block_cycles`, L1 load misses, L1 store misses and DRAM lines of each block,
-    all its executions together.
+    counts: float [blocks, 6], of each block, all its executions together: cycles by `block_cycles`, L1 load misses,
+    L1 store misses, DRAM fills, DRAM writes, and those fills again where its streams are more than the core follows.
     """
     values = _values(parameters)
-    return float(_terms(core, clock_hz, counts, values) @ values)
+    terms, fixed = _terms(core, clock_hz, counts, values)
+    return float(terms @ values) + fixed
 
 
 def fit(core: Core, clock_hz: float, samples: list[Sample]) -> TimeParameters:
@@ -80,9 +82,11 @@ def fit(core: Core, clock_hz: float, samples: list[Sample]) -> TimeParameters:
     weights = np.ones(len(samples))
     values = np.array([1.0, 0.0, 0.0])
     for _ in range(_ROUNDS):
-        rows = np.array([_terms(core, clock_hz, one.counts, values) / one.milliseconds for one in samples])
-        values = _non_negative(rows * weights[:, None], weights)
-        weights = 1 / np.sqrt(np.maximum(np.abs(rows @ values - 1), _CLOSE))
+        parts = [_terms(core, clock_hz, one.counts, values) for one in samples]
+        rows = np.array([terms / one.milliseconds for one, (terms, _) in zip(samples, parts, strict=True)])
+        rest = np.array([1 - fixed / one.milliseconds for one, (_, fixed) in zip(samples, parts, strict=True)])
+        values = _non_negative(rows * weights[:, None], weights * rest)
+        weights = 1 / np.sqrt(np.maximum(np.abs(rows @ values - rest), _CLOSE))
     return TimeParameters(*(float(value) for value in values))
 
 
@@ -110,14 +114,18 @@ def _values(parameters: TimeParameters) -> np.ndarray:
     return np.array([parameters.scale, parameters.store_miss_ns, parameters.dram_line_ns])
 
 
-def _terms(core: Core, clock_hz: float, counts: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """[3] milliseconds that the three parameters multiply, where `values` of them say which side hides the other."""
+def _terms(core: Core, clock_hz: float, counts: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, float]:
+    """[3] milliseconds that the three parameters multiply, where `values` of them say which side hides the other, and
+    those that no parameter does."""
     cycles = counts[:, 0] + core.refill_cycles * counts[:, 1]
-    terms = np.stack([cycles * 1e3 / clock_hz, counts[:, 2] * 1e-6, counts[:, 3] * 1e-6], axis=1)
-    core_bound = terms[:, 0] * values[0] >= terms[:, 1:] @ values[1:]
+    lines = counts[:, 3] + counts[:, 4] if core.waits_for_writes else counts[:, 3]
+    terms = np.stack([cycles * 1e3 / clock_hz, counts[:, 2] * 1e-6, lines * 1e-6], axis=1)
+    fixed = core.stream_line_ns * 1e-6 * counts[:, 5]
+    core_bound = terms[:, 0] * values[0] >= terms[:, 1:] @ values[1:] + fixed
     terms[~core_bound, 0] *= 1 - core.overlap
     terms[core_bound, 1:] *= 1 - core.overlap
-    return terms.sum(axis=0)
+    fixed[core_bound] *= 1 - core.overlap
+    return terms.sum(axis=0), float(fixed.sum())
 
 
 def _non_negative(rows: np.ndarray, target: np.ndarray) -> np.ndarray:

@@ -28,7 +28,7 @@ from shufflec.timing.clock_protocol import (
 from shufflec.timing.cores.core import load_core
 from shufflec.timing.cores.model import BlockEstimate, block_cycles
 from shufflec.timing.cores.simulator import library
-from shufflec.timing.region_time import Board, region_time
+from shufflec.timing.region_time import board_with, region_time
 
 READY = "ready"
 _PATIENCE_S = 60.0  # for a plugin that stops in the middle of its request
@@ -39,8 +39,7 @@ class Clock:
 
     def __init__(self, core: str, clock_hz: float, time: TimeModel):
         self._core = core
-        machine = load_core(core)
-        self._board = Board(clock_hz, time, machine.refill_cycles, machine.overlap)
+        self._board = board_with(load_core(core), clock_hz, time)
         self._known: dict[bytes, BlockEstimate] = {}
 
     def answer(self, request: bytes) -> bytes:

@@ -11,6 +11,7 @@ from math import fsum
 from shufflec.errors import UnsupportedModelError
 from shufflec.targets.target import TimeModel
 from shufflec.timing.clock_protocol import ALONE, BlockRun
+from shufflec.timing.cores.core import Core
 from shufflec.timing.cores.model import BlockEstimate
 from shufflec.timing.estimate import Estimate
 from shufflec.timing.waits import share_out
@@ -27,12 +28,22 @@ BlockCycles = Callable[[list[bytes]], list[BlockEstimate]]
 @dataclass(frozen=True)
 class Board:
     """What time depends on. clock_hz, time: the target's. refill_cycles, overlap: of the core model (timing/cores):
-    cycles of an L1 load miss; share of the shorter of core and memory time that the longer one hides, in each block."""
+    cycles of an L1 load miss; share of the shorter of core and memory time that the longer one hides, in each block.
+    prefetch_streams, stream_line_ns, waits_for_writes: as in Core."""
 
     clock_hz: float
     time: TimeModel
     refill_cycles: float
     overlap: float
+    prefetch_streams: int = 0
+    stream_line_ns: float = 0.0
+    waits_for_writes: bool = True
+
+
+def board_with(core: Core, clock_hz: float, time: TimeModel) -> Board:
+    """A board with this core."""
+    streams = (core.prefetch_streams, core.stream_line_ns)
+    return Board(clock_hz, time, core.refill_cycles, core.overlap, *streams, core.waits_for_writes)
 
 
 @dataclass(frozen=True)
@@ -113,7 +124,9 @@ def _block_time(board: Board, run: BlockRun, one: BlockEstimate) -> _Part:
     compute = cycle_ns * run.executions * one.cycles
     load = cycle_ns * board.refill_cycles * run.l1_load_misses
     store = board.time.store_miss_ns * run.l1_store_misses
-    dram = board.time.dram_line_ns * run.dram_lines
+    dram = board.time.dram_line_ns * (run.dram_lines if board.waits_for_writes else run.dram_fills)
+    if 0 < board.prefetch_streams < one.streams:
+        dram += board.stream_line_ns * run.dram_fills
     shown = 1 - board.overlap
     if compute + load >= store + dram:
         return _Part(compute, load, shown * store, shown * dram, one.waits)

@@ -23,7 +23,7 @@ from shufflec.timing.clock_protocol import BlockRun, ProtocolError
 from shufflec.timing.cores.core import load_core
 from shufflec.timing.cores.model import BlockEstimate
 from shufflec.timing.estimate import Estimate
-from shufflec.timing.region_time import Board, region_time
+from shufflec.timing.region_time import Board, board_with, region_time
 from shufflec.timing.waits import NAMES, Waits
 
 ONE_GHZ = 1e9  # a cycle is a nanosecond
@@ -32,13 +32,18 @@ SHARED = replace(BOARD, time=replace(BOARD.time, shared_line_ns=25.0))
 A, B, C = b"aaaa", b"bbbbbbbb", b"cccccccccccc"
 
 
-def cycles(unknown=0):
-    """Core models' answer: a cycle an instruction, but 10 for block A. unknown: instructions of block A."""
+def cycles(unknown=0, streams=0):
+    """Core models' answer: a cycle an instruction, but 10 for block A. unknown: instructions of block A. streams: of
+    block B."""
 
     def look_up(blocks):
         sizes = [len(block) // 4 for block in blocks]
         return [
-            BlockEstimate(10.0 if block == A else size, 20.0, {}, size, unknown if block == A else 0)
+            BlockEstimate(
+                *(10.0 if block == A else size, 20.0, {}, size),
+                unknown=unknown if block == A else 0,
+                streams=streams if block == B else 1,
+            )
             for block, size in zip(blocks, sizes, strict=True)
         ]
 
@@ -56,10 +61,11 @@ def test_time_adds_up_from_cycles_and_misses():
 @pytest.mark.parametrize("name", ["cortex-a53", "cortex-a72", "cortex-a76"])
 def test_one_thread_is_the_formula_that_boards_are_fitted_with(name):
     core, time = load_core(name), BOARD.time
-    runs = [BlockRun(A, 123, 11, 2, 50), BlockRun(B, 3, 0, 9, 9), BlockRun(C, 77, 1, 0, 0)]
-    estimate = region_time(Board(1.8e9, time, core.refill_cycles, core.overlap), runs, cycles())
+    runs = [BlockRun(A, 123, 11, 2, 50, 5), BlockRun(B, 3, 0, 9, 9, 4), BlockRun(C, 77, 1, 0, 0)]
+    estimate = region_time(board_with(core, 1.8e9, time), runs, cycles(streams=3))
     total = estimate.compute_ns + estimate.load_miss_ns + estimate.store_miss_ns + estimate.dram_ns
-    counts = np.array([[1230, 11, 2, 50], [6, 0, 9, 9], [231, 1, 0, 0]], float)
+    followed = core.prefetch_streams == 0
+    counts = np.array([[1230, 11, 2, 50, 5, 0], [6, 0, 9, 9, 4, 0 if followed else 9], [231, 1, 0, 0, 0, 0]], float)
     parameters = TimeParameters(time.scale, time.store_miss_ns, time.dram_line_ns)
     assert total == pytest.approx(1e6 * estimate_ms(core, 1.8e9, counts, parameters), abs=0.01)
 
@@ -72,6 +78,20 @@ def test_overlap_hides_a_share_of_the_shorter_side_block_by_block():
     assert estimate.load_miss_ns == 100 + 0.25 * 10
     assert estimate.store_miss_ns == 0.25 * 60 + 1200
     assert estimate.dram_ns == 0.25 * 40
+
+
+def test_lines_of_more_streams_than_the_prefetcher_follows_take_longer():
+    board = replace(BOARD, prefetch_streams=2, stream_line_ns=40.0)
+    run = BlockRun(B, 1000, 0, 0, 30, 8)  # 38 lines at 10 ns, of the 30 fills 40 ns longer
+    assert region_time(board, [run], cycles(streams=3)).dram_ns == 380 + 1200
+    assert region_time(board, [run], cycles(streams=2)).dram_ns == 380
+    assert region_time(BOARD, [run], cycles(streams=9)).dram_ns == 380
+
+
+def test_a_core_may_not_wait_for_writes():
+    board = replace(BOARD, waits_for_writes=False)
+    estimate = region_time(board, [BlockRun(B, 1000, 0, 0, 30, 8)], cycles())
+    assert (estimate.dram_ns, estimate.dram_lines) == (300, 38)
 
 
 def test_the_slowest_thread_counts_with_its_own_misses():

@@ -45,7 +45,10 @@ class Core:
     kind: see KINDS. width: places in the decoders a cycle. queue: entries before a port, window: operations in flight
     (both 0 in order). address_early: cycles before issue at which an address must be there. update_latency: cycles to a
     base register that an address updates. refill_cycles: what an L1 load miss costs beside the block's cycles. overlap:
-    share of the shorter of core and memory time that the longer hides. sources: of the figures.
+    share of the shorter of core and memory time that the longer hides. prefetch_streams: how many streams of loads the
+    prefetcher follows (0: as many as there are); in a block with more, a line from DRAM takes stream_line_ns longer.
+    waits_for_writes: a dirty line that leaves the last cache costs as much as one that is filled. sources: of the
+    figures.
     """
 
     name: str
@@ -57,6 +60,9 @@ class Core:
     update_latency: int
     refill_cycles: int
     overlap: float
+    prefetch_streams: int
+    stream_line_ns: float
+    waits_for_writes: bool
     ports: tuple[str, ...]
     costs: dict[str, Cost]
     sources: dict[str, str]
@@ -96,8 +102,10 @@ def read_core(path: Path) -> Core:
     if unknown := {name.removesuffix(".q") for name in costs} - known:
         raise ShufflecError(f"{path.name}: instructions.toml has no group {', '.join(sorted(unknown))}")
     sizes = (table["width"], table.get("queue", 0), table.get("window", 0))
-    memory = (table.get("address_early", 0), table["update_latency"], table["refill_cycles"], table["overlap"])
-    return Core(table["name"], table["kind"], *sizes, *memory, ports, costs, table["sources"])
+    pipeline = (table.get("address_early", 0), table["update_latency"])
+    streams = (table.get("prefetch_streams", 0), table.get("stream_line_ns", 0.0))
+    memory = (table["refill_cycles"], table["overlap"], *streams, table.get("waits_for_writes", True))
+    return Core(table["name"], table["kind"], *sizes, *pipeline, *memory, ports, costs, table["sources"])
 
 
 def _cost(path: Path, name: str, entry: dict[str, object], ports: tuple[str, ...]) -> Cost:

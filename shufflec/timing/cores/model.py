@@ -12,11 +12,12 @@ from pathlib import Path
 from shufflec.errors import OptionError
 from shufflec.files import cache_dir, write_atomic
 from shufflec.timing.cores.core import load_core
-from shufflec.timing.cores.decode import decode_block
+from shufflec.timing.cores.decode import STACK_POINTER, Instruction, decode_block
 from shufflec.timing.cores.simulator import simulate
 
 _HERE = Path(__file__).resolve().parent
 _WORD = 4
+_LOADS = ("load", "update")  # a load of one lane updates its register
 _KEPT = 50_000  # blocks in a cache file, about 10 MB: some twenty networks
 
 
@@ -27,7 +28,7 @@ class BlockEstimate:
     cycles: of one repetition in a long run. first_cycles: of the first, from an empty pipeline to its last result.
     waits: where `cycles` went, adding up to it: "dispatch" (the decoders were the limit), "latency" (results were not
     there yet), and a port's name (that port was in use). instructions, unknown: how many, and how many of them the
-    model does not know (counted as one cycle's latency and a place in the decoders).
+    model does not know (counted as one cycle's latency and a place in the decoders). streams: see `_streams`.
     """
 
     cycles: float
@@ -35,6 +36,7 @@ class BlockEstimate:
     waits: dict[str, float]
     instructions: int
     unknown: int
+    streams: int = 0
 
 
 def block_cycles(core: str, blocks: list[bytes]) -> list[BlockEstimate]:
@@ -81,11 +83,22 @@ def _estimate(core: str, block: bytes) -> BlockEstimate:
         {name: cycles for name, cycles in waits.items() if cycles > 0},
         len(instructions),
         unknown,
+        _streams(instructions),
     )
 
 
+def _streams(instructions: list[Instruction]) -> int:
+    """How many places a block loads from that nothing but the core's prefetcher can fetch ahead: registers that its
+    loads start from, but the stack pointer (what is there stays in L1D); 0 for a block that prefetches itself."""
+    if any(one.group is not None and one.group.name == "prefetch" for one in instructions):
+        return 0
+    loads = (one for one in instructions if one.group is not None and one.group.use in _LOADS and one.addresses)
+    return len({one.reads[0] for one in loads} - {STACK_POINTER})
+
+
 def _to_list(estimate: BlockEstimate) -> list[object]:
-    return [estimate.cycles, estimate.first_cycles, estimate.waits, estimate.instructions, estimate.unknown]
+    numbers = (estimate.instructions, estimate.unknown, estimate.streams)
+    return [estimate.cycles, estimate.first_cycles, estimate.waits, *numbers]
 
 
 def _read(path: Path) -> dict[str, BlockEstimate]:

@@ -30,20 +30,21 @@ def samples(count: int = 18, noise: float = 0.0, core: Core = CORE) -> list[Samp
     runs = []
     for i in range(count):
         cycles = [source.uniform(1e7, 1e9) for _ in range(5)]
-        counts = np.array([[one, *(one * source.uniform(0.0, 0.05) for _ in range(3))] for one in cycles])
+        counts = np.array([[one, *(one * source.uniform(0.0, 0.05) for _ in range(4)), 0] for one in cycles])
+        counts[:, 5] = source.uniform(0.0, 1.0) * counts[:, 3]
         measured = estimate_ms(core, CLOCK, counts, TRUE) * (1 + noise * source.uniform(-1, 1))
         runs.append(Sample(f"net{i}", f"family{i // 3}", measured, counts))
     return runs
 
 
 def test_milliseconds_by_hand():
-    counts = np.array([[1.5e6, 0, 1000, 2000]])
-    # 1.5e6 cycles at 1.5 GHz are 1 ms; 1000 x 20 ns are 0.02 ms; 2000 x 6 ns are 0.012 ms.
+    counts = np.array([[1.5e6, 0, 1000, 1500, 500, 0]])
+    # 1.5e6 cycles at 1.5 GHz are 1 ms; 1000 x 20 ns are 0.02 ms; (1500 + 500) x 6 ns are 0.012 ms.
     assert estimate_ms(CORE, CLOCK, counts, TRUE) == pytest.approx(1.05 + 0.02 + 0.012)
 
 
 def test_load_misses_cost_the_refill_of_the_core():
-    counts = np.array([[0, 1_500_000, 0, 0]])
+    counts = np.array([[0, 1_500_000, 0, 0, 0, 0]])
     assert estimate_ms(CORE, CLOCK, counts, TRUE) == pytest.approx(1.05 * CORE.refill_cycles)
 
 
@@ -62,8 +63,22 @@ def test_overlap_hides_a_share_of_the_shorter_time_in_each_block():
     core = replace(CORE, overlap=0.5, refill_cycles=0)
     unit = TimeParameters(1.0, 1.0, 1.0)
     # 1.5e6 cycles are 1 ms, 4e5 lines 0.4 ms: half of the 0.4 is hidden in the first block, of the 1 in the second.
-    assert estimate_ms(core, CLOCK, np.array([[1.5e6, 0, 0, 4e5]]), unit) == pytest.approx(1.2)
-    assert estimate_ms(core, CLOCK, np.array([[1.5e6, 0, 0, 4e5], [1.5e6, 0, 2e6, 0]]), unit) == pytest.approx(3.7)
+    first, second = [1.5e6, 0, 0, 3e5, 1e5, 0], [1.5e6, 0, 2e6, 0, 0, 0]
+    assert estimate_ms(core, CLOCK, np.array([first]), unit) == pytest.approx(1.2)
+    assert estimate_ms(core, CLOCK, np.array([first, second]), unit) == pytest.approx(3.7)
+
+
+def test_a_core_that_does_not_wait_for_writes_and_follows_few_streams():
+    core = replace(CORE, waits_for_writes=False, stream_line_ns=50.0, overlap=0.5)
+    # 1 ms of cycles, 1000 fills at 6 ns and 400 of them 50 ns longer: 0.026 ms, half of it hidden; writes cost nothing.
+    counts = np.array([[1.5e6 / 1.05, 0, 0, 1000, 7000, 400]])
+    assert estimate_ms(core, CLOCK, counts, TRUE) == pytest.approx(1 + 0.5 * 0.026)
+
+
+def test_fit_finds_the_true_parameters_of_a_core_that_follows_few_streams():
+    core = replace(CORE, waits_for_writes=False, stream_line_ns=50.0)
+    found = fit(core, CLOCK, samples(core=core))
+    assert (found.scale, found.store_miss_ns, found.dram_line_ns) == pytest.approx((1.05, 20.0, 6.0), rel=1e-6)
 
 
 def test_fit_withstands_one_wrong_measurement():

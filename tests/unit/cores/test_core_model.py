@@ -52,6 +52,32 @@ def test_kept_blocks_are_not_simulated_again(own_cache, monkeypatch):
     assert block_cycles("cortex-a53", [FMLA]) == expected
 
 
+def words(*values: int) -> bytes:
+    return b"".join(value.to_bytes(4, "little") for value in values)
+
+
+LDR_X1, LDR_X2, LDR_X3 = 0x3CE06820, 0x3CE06841, 0x3CE06862  # ldr q0, [x1, x0]; ldr q1, [x2, x0]; ldr q2, [x3, x0]
+LDR_SP, LD1_LANE, STR_X4 = 0x3DC003E3, 0x0D4084A0, 0x3CA06880  # ldr q3, [sp]; ld1 {v0.d}[0], [x5]; str q0, [x4, x0]
+LDR_X1_NEXT, PRFM = 0x3DC00424, 0xF9800020  # ldr q4, [x1, #16]; prfm pldl1keep, [x1]
+
+
+@pytest.mark.parametrize(
+    ("code", "streams"),
+    [
+        ((LDR_X1, LDR_X2, LDR_X3, STR_X4), 3),
+        ((LDR_X1, LDR_X1_NEXT, LDR_X2), 2),  # what starts from one register is one stream
+        ((LDR_X1, LDR_X2, LDR_SP), 2),  # the stack stays in L1D
+        ((LDR_X1, LDR_X2, LD1_LANE), 3),
+        ((PRFM, LDR_X1, LDR_X2, LDR_X3), 0),  # it prefetches itself
+        ((STR_X4,), 0),
+    ],
+)
+def test_streams_of_a_block_are_the_registers_that_its_loads_start_from(code, streams):
+    (estimate,) = block_cycles("cortex-a53", [words(*code)])
+    assert (estimate.streams, estimate.unknown) == (streams, 0)
+    assert block_cycles("cortex-a53", [words(*code)]) == [estimate]  # as kept
+
+
 def test_damaged_cache_is_replaced(own_cache):
     expected = block_cycles("cortex-a53", [ADD])
     kept(own_cache)[0].write_text('{"x": [1,')
