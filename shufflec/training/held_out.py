@@ -37,10 +37,6 @@ class HeldOut:
         return Hits(len(confusion), confusion, within_top5).metrics(self._part.name)
 
     def _batches(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        if not self._workers:
-            if len(self._part):
-                yield from self._part.batches(self._preprocessing, _BATCH)
-            return
         images: list[np.ndarray] = []
         labels: list[int] = []
         for index, image in enumerate(read_ahead(self._read, range(len(self._part)), self._workers)):

@@ -124,8 +124,11 @@ class TrainingRun:
         return averaged
 
     def log_result(self, metrics: Metrics) -> None:
-        """Logs the accuracy of the whole training and closes the log."""
+        """Logs the accuracy of the whole training."""
         self._log_accuracy(metrics, self._steps)
+
+    def close(self) -> None:
+        """Writes what is left of the logs."""
         self._log.close()
 
     def _log_accuracy(self, metrics: Metrics, step: int) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import torch
@@ -60,20 +60,21 @@ def train(
         held_out = HeldOut(test_data, preprocessing, runtime.workers, processes)
         place = f"{processes.world}, {processes.device.type}, {precision}"
         run = TrainingRun(model, loader, held_out, recipe, processes, precision)
-        run.restore(state_file, fingerprint(arch, preprocessing, recipe, seed, train_data, place))
-        run.train(progress, runtime.log_dir)
-        checkpoint = Checkpoint(
-            architecture=arch,
-            preprocessing=preprocessing,
-            class_names=list(train_data.class_names),
-            state={name: tensor.cpu() for name, tensor in weights_of(run.result()).items()},
-            recipe=recipe.to_dict() | _recorded(processes, precision),
-            seed=seed,
-            epochs=run.epochs,
-        )
-        # As everyone who loads the file computes it: another memory layout may round differently.
-        metrics = held_out.evaluate(checkpoint.build().to(processes.device))
-        run.log_result(metrics)
+        with closing(run):
+            run.restore(state_file, fingerprint(arch, preprocessing, recipe, seed, train_data, place))
+            run.train(progress, runtime.log_dir)
+            checkpoint = Checkpoint(
+                architecture=arch,
+                preprocessing=preprocessing,
+                class_names=list(train_data.class_names),
+                state={name: tensor.cpu() for name, tensor in weights_of(run.result()).items()},
+                recipe=recipe.to_dict() | _recorded(processes, precision),
+                seed=seed,
+                epochs=run.epochs,
+            )
+            # As everyone who loads the file computes it: another memory layout may round differently.
+            metrics = held_out.evaluate(checkpoint.build().to(processes.device))
+            run.log_result(metrics)
     checkpoint.metrics = {"top1": metrics.top1, "top5": metrics.top5, "count": metrics.count}
     return checkpoint
 
