@@ -32,7 +32,8 @@ class Ceilings:
 
     line_bytes: of a cache line. cache_bytes: all data caches that one core reaches. loads_counted, stores_counted:
     whether L1D misses of loads and of stores move l2's bytes: not where the time model charges them nothing, as on
-    cores whose prefetcher hides them.
+    cores whose prefetcher hides them. writes_counted: whether the core waits for the lines that it writes to DRAM;
+    where not, dram limits no layer for longer than it waited for lines from there.
     """
 
     compute: Ceiling
@@ -42,6 +43,7 @@ class Ceilings:
     cache_bytes: int
     loads_counted: bool
     stores_counted: bool
+    writes_counted: bool = True
 
 
 def board_ceilings(target: Target, threads: int) -> Ceilings | None:
@@ -76,6 +78,7 @@ def board_ceilings(target: Target, threads: int) -> Ceilings | None:
         cache_bytes=sum(cache.size_bytes for cache in target.caches.values()),
         loads_counted=loads_ns > 0,
         stores_counted=time.store_miss_ns > 0,
+        writes_counted=core.waits_for_writes,
     )
 
 

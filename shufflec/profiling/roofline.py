@@ -98,10 +98,11 @@ def layer_roofline(
         ceilings.loads_counted * estimate.l1_load_misses + ceilings.stores_counted * estimate.l1_store_misses
     )
     dram = ceilings.line_bytes * estimate.dram_lines
+    moving = ceilings.dram.nanoseconds(dram) if ceilings.dram else 0.0
     least: dict[Bound, float] = {
         "compute": multiplies,
         "L2": ceilings.l2.nanoseconds(l2) if ceilings.l2 else 0.0,
-        "DRAM": ceilings.dram.nanoseconds(dram) if ceilings.dram else 0.0,
+        "DRAM": moving if ceilings.writes_counted else min(moving, estimate.dram_ns),
     }
     bound = max(least, key=lambda name: least[name])
     known = least[bound] > 0

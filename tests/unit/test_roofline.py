@@ -49,6 +49,15 @@ def test_where_load_misses_are_free_stores_make_the_ceiling(monkeypatch):
     assert (nothing.l2, nothing.dram) == (None, None)
 
 
+def test_lines_that_the_core_does_not_wait_for_are_no_ceiling():
+    # 1000 lines take the memory 128 us, but the core waited 20 us for those that it read.
+    estimate = Estimate(5_000.0, 0.0, 0.0, 20_000.0, 0, 0, 1000)
+    waiting, posting = BOARD, replace(BOARD, writes_counted=False)
+    assert layer_roofline(waiting, 1, 0, 0.2, estimate).bound_share == pytest.approx(0.64)
+    found = layer_roofline(posting, 1, 0, 0.025, estimate)
+    assert (found.bound, found.bound_share) == ("DRAM", pytest.approx(0.8))
+
+
 def test_the_l2_ceiling_is_that_of_the_cheaper_miss(monkeypatch):
     assert board_ceilings(board(monkeypatch, 8, store_miss_ns=2.0), 1).l2.per_second == 64e9 / 2
 
