@@ -25,7 +25,7 @@ from shufflec.training.runtime import Runtime
 
 # Everything that a run has to bring back when it goes on, at once.
 FULL = Recipe(
-    epochs=3, batch_size=8, warmup_epochs=1, lr=0.02, ema=0.9, ema_every=2, bn_epochs=1, crop_area=(0.3, 1.0),
+    epochs=2, batch_size=8, warmup_epochs=1, lr=0.02, ema=0.9, ema_every=2, bn_epochs=1, crop_area=(0.3, 1.0),
     color_jitter=0.4, erase=0.2, mixup=0.2, cutmix=1.0, flip=True, decay="linear", nesterov=False,
 )  # fmt: skip
 
@@ -90,26 +90,30 @@ def _weights_at_start(checkpoint: Checkpoint) -> dict[str, np.ndarray]:
         return {name: tensor.numpy() for name, tensor in build(checkpoint.architecture).state_dict().items()}
 
 
-@pytest.mark.parametrize("stop_at", [(2, 1), (3, 2)])
-def test_a_run_with_everything_goes_on_bit_for_bit(data, tmp_path, stop_at):
-    whole, stopped = tmp_path / "whole.safetensors", tmp_path / "stopped.safetensors"
-    run_job(_job(data, FULL), whole)
+@pytest.fixture(scope="module")
+def whole(data) -> bytes:
+    """The checkpoint of a run that was never stopped."""
+    output = data.with_name("whole.safetensors")
+    run_job(_job(data, FULL), output)
+    return output.read_bytes()
+
+
+def test_a_run_with_everything_goes_on_bit_for_bit(data, whole, tmp_path):
+    output = tmp_path / "stopped.safetensors"
 
     def stop(state):
-        if (state.epoch, state.step) == stop_at:
+        if state.epoch == 2:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        run_job(_job(data, FULL), stopped, progress=stop)
-    assert state_path(stopped).exists()
-    run_job(_job(data, FULL), stopped, resume=True, runtime=Runtime(workers=1))
-    assert stopped.read_bytes() == whole.read_bytes()
+        run_job(_job(data, FULL), output, progress=stop)
+    assert state_path(output).exists()
+    run_job(_job(data, FULL), output, resume=True, runtime=Runtime(workers=1))
+    assert output.read_bytes() == whole
 
 
-def test_a_run_stopped_between_training_and_batch_norm_passes(data, tmp_path, monkeypatch):
-    whole, stopped = tmp_path / "whole.safetensors", tmp_path / "stopped.safetensors"
-    run_job(_job(data, FULL), whole)
-    epoch = TrainingLoader.epoch
+def test_a_run_stopped_between_training_and_batch_norm_passes(data, whole, tmp_path, monkeypatch):
+    output, epoch = tmp_path / "stopped.safetensors", TrainingLoader.epoch
 
     def stop(self, number, steps=None):
         if number == FULL.epochs:
@@ -119,9 +123,9 @@ def test_a_run_stopped_between_training_and_batch_norm_passes(data, tmp_path, mo
     with monkeypatch.context() as patched:
         patched.setattr(TrainingLoader, "epoch", stop)
         with pytest.raises(KeyboardInterrupt):
-            run_job(_job(data, FULL), stopped)
-    run_job(_job(data, FULL), stopped, resume=True)
-    assert stopped.read_bytes() == whole.read_bytes()
+            run_job(_job(data, FULL), output)
+    run_job(_job(data, FULL), output, resume=True)
+    assert output.read_bytes() == whole
 
 
 def test_batch_norm_passes_change_statistics_alone(data, tmp_path):
@@ -160,7 +164,7 @@ def test_total_steps_end_within_an_epoch(data, tmp_path):
 @pytest.mark.parametrize("precision", ["bf16", "fp16"])
 def test_mixed_precision_on_a_processor(data, tmp_path, precision):
     # In fp16 the first steps only find the scale at which gradients do not overflow.
-    recipe = Recipe(epochs=1 if precision == "bf16" else 12, batch_size=8, lr=0.02)
+    recipe = Recipe(epochs=1 if precision == "bf16" else 6, batch_size=4, lr=0.02)
     exact, mixed = [], []
     run_job(_job(data, recipe), tmp_path / "float.safetensors", progress=exact.append)
     checkpoint = run_job(
@@ -169,18 +173,18 @@ def test_mixed_precision_on_a_processor(data, tmp_path, precision):
     assert checkpoint.recipe["precision"] == precision
     assert {tensor.dtype for tensor in checkpoint.state.values()} == {torch.float32}
     assert mixed[0].loss != exact[0].loss
-    assert mixed[0].loss == pytest.approx(exact[0].loss, rel=0.02)
+    assert mixed[0].loss == pytest.approx(exact[0].loss, rel=0.05)
     start = _weights_at_start(checkpoint)
     assert not np.array_equal(_weights(checkpoint)["stem.conv.weight"], start["stem.conv.weight"])
 
 
 def test_the_scale_of_gradients_is_resumed(data, tmp_path):
     whole, stopped = tmp_path / "whole.safetensors", tmp_path / "stopped.safetensors"
-    job, runtime = _job(data, Recipe(epochs=12, batch_size=8, lr=0.02)), Runtime(amp="fp16")
+    job, runtime = _job(data, Recipe(epochs=3, batch_size=4, lr=0.02)), Runtime(amp="fp16")
     run_job(job, whole, runtime=runtime)
 
     def stop(state):
-        if state.epoch == 4:
+        if state.epoch == 2:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -266,7 +270,7 @@ def test_logs(data, tmp_path, monkeypatch):
     fake = types.ModuleType("torch.utils.tensorboard")
     fake.SummaryWriter = _Writer
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", fake)
-    recipe = Recipe(epochs=6, batch_size=8, ema=0.5)
+    recipe = Recipe(epochs=3, batch_size=5, ema=0.5)
     runtime = Runtime(log_dir=tmp_path / "logs")
     checkpoint = run_job(_job(data, recipe), tmp_path / "a.safetensors", runtime=runtime)
     (writer,) = _Writer.made
@@ -276,24 +280,41 @@ def test_logs(data, tmp_path, monkeypatch):
         "train/loss": [10],
         "train/accuracy": [10],
         "train/learning_rate": [10],
-        "test/top1": [2, 4, 6, 8, 10, 12],
-        "test/top5": [2, 4, 6, 8, 10, 12],
+        "test/top1": [4, 8, 12],
+        "test/top5": [4, 8, 12],
     }
     assert writer.scalars[-2:] == [("test/top1", checkpoint.metrics["top1"], 12), ("test/top5", 1.0, 12)]
     rate = next(value for name, value, _ in writer.scalars if name == "train/learning_rate")
-    assert rate == recipe.learning_rate(9, 2)
+    assert rate == recipe.learning_rate(9, 4)
 
     def stop(state):
-        if state.epoch == 4:
+        if state.epoch == 3:
+            raise KeyboardInterrupt
+
+    output = tmp_path / "b.safetensors"
+    with pytest.raises(KeyboardInterrupt):
+        run_job(_job(data, recipe), output, progress=stop, runtime=runtime)
+    assert _Writer.made[-1].closed
+    run_job(_job(data, recipe), output)
+    # Watching changes nothing, nor does to stop it.
+    assert output.read_bytes() == (tmp_path / "a.safetensors").read_bytes()
+
+
+def test_logs_go_on_where_the_run_does(data, tmp_path, monkeypatch):
+    _Writer.made = []
+    fake = types.ModuleType("torch.utils.tensorboard")
+    fake.SummaryWriter = _Writer
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", fake)
+    job, output = _job(data, Recipe(epochs=2, batch_size=10)), tmp_path / "a.safetensors"
+
+    def stop(state):
+        if state.epoch == 2:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        run_job(_job(data, recipe), tmp_path / "b.safetensors", progress=stop, runtime=runtime)
-    run_job(_job(data, recipe), tmp_path / "b.safetensors", runtime=runtime)
-    assert _Writer.made[-1].purge_step == 7
-    # Watching changes nothing.
-    run_job(_job(data, recipe), tmp_path / "c.safetensors")
-    assert (tmp_path / "a.safetensors").read_bytes() == (tmp_path / "c.safetensors").read_bytes()
+        run_job(job, output, progress=stop)
+    run_job(job, output, runtime=Runtime(log_dir=tmp_path))
+    assert [writer.purge_step for writer in _Writer.made] == [3]
 
 
 def test_logs_with_the_package_as_it_is_installed(data, tmp_path):

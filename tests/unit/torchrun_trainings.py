@@ -20,7 +20,7 @@ from shufflec.training.train import train
 
 ARCH = Architecture(2, 0.25, classes=2, input_size=32)
 SYNC = Recipe(total_steps=3, batch_size=8, lr=1e-3, warmup_epochs=0, sync_bn=True, shift=2, flip=True)
-OWN = Recipe(epochs=3, batch_size=8, lr=0.01, ema=0.8, crop_area=(0.3, 1.0), color_jitter=0.4, bn_epochs=1)
+OWN = Recipe(epochs=2, batch_size=8, lr=0.01, ema=0.8, crop_area=(0.3, 1.0), color_jitter=0.4, bn_epochs=1)
 
 
 def dataset(count: int) -> Dataset:
@@ -49,7 +49,7 @@ def main(folder: Path) -> None:
         state, epoch = folder / "state", TrainingLoader.epoch
 
         def stop(self: TrainingLoader, number: int, steps: int | None = None):
-            if number == 2:
+            if number == 1:
                 raise KeyboardInterrupt
             return epoch(self, number, steps)
 
