@@ -24,6 +24,7 @@ class Calibration:
 
     indices: which of the data set's `available` images, ascending; none for synthetic ones. seed: they were drawn with
     it; None: taken at equal distances. unreadable: a note on images that were chosen and cannot be read.
+    labels: of the model's classes, integers [N]; None where the data set's classes are others.
     """
 
     images: np.ndarray
@@ -33,6 +34,7 @@ class Calibration:
     seed: int | None = None
     statistics: ImageStatistics | None = None
     unreadable: str | None = None
+    labels: np.ndarray | None = None
 
     def digest(self) -> str:
         """SHA-256 over the pixels and their shape."""
@@ -81,6 +83,7 @@ def dataset_calibration(
         seed,
         ImageStatistics.of(seen, images),
         unreadable_note(dataset),
+        dataset.labels[found],
     )
 
 

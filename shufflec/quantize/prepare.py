@@ -22,6 +22,7 @@ from shufflec.models.architecture import INPUT_RANGE
 from shufflec.models.checkpoint import Checkpoint
 from shufflec.models.families import architecture_from_dict
 from shufflec.models.foreign.load import KINDS, SUFFIXES, open_checkpoint
+from shufflec.quantize.accuracy import predictor
 from shufflec.quantize.cache import cache_key, load_cached, store_cached
 from shufflec.quantize.calibration import (
     DEFAULT_IMAGES,
@@ -38,6 +39,7 @@ from shufflec.quantize.islands import check_islands, check_operators, merge_move
 from shufflec.quantize.likeness import unlikeness
 from shufflec.quantize.model_info import read_model_info, write_model_info
 from shufflec.quantize.onnx_graph import GraphEditor, hold_constants, name_nodes
+from shufflec.quantize.preparation_check import preparation_note
 from shufflec.quantize.ptq import quantize_model, quantizer_version
 from shufflec.quantize.recognize_graph import recognize_graph
 from shufflec.quantize.runtime import run_once
@@ -243,6 +245,8 @@ def calibrated(
     if are_unknown(info["class_names"]) and len(dataset.class_names) == count:
         info = {**info, "class_names": dataset.class_names}
     calibration = dataset_calibration(dataset, preprocessing, samples, seed)
+    if dataset.class_names != info["class_names"]:
+        calibration = replace(calibration, labels=None)
     return calibration, info, _about_images(calibration, float_model, preprocessing)
 
 
@@ -255,7 +259,9 @@ def _about_images(calibration: Calibration, float_model: FloatModel, preprocessi
     same = str(info["recipe"].get("data", "")).rstrip("/") == calibration.data.rstrip("/")
     stem = float_model.stem
     held = fit(stem, calibration.images, preprocessing) if stem is not None and not same else None
-    return notes + unlikeness(calibration.statistics, preprocessing, same, held)
+    notes += unlikeness(calibration.statistics, preprocessing, same, held)
+    better = None if stem is not None else preparation_note(predictor(float_model.model), calibration, preprocessing)
+    return notes if better is None else (*notes, better)
 
 
 def _quantize(

@@ -7,13 +7,14 @@ the same way finds them again within a few hundredths; swapped colours, another 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch.nn.functional import conv2d
 
-from shufflec.data.preprocessing import Preprocessing, variant_preprocessing
+from shufflec.data.preprocessing import Preprocessing
+from shufflec.quantize.preparations import other_preparations, prepared_again
 
 # Ours and mindcv's published networks come to 0.02 at most on other images of their own kind; colour jitter and zoomed
 # crops in training are worth another 0.1. Doubled values, inverted ones and noise come to 0.8 and more.
@@ -79,44 +80,9 @@ def fit(stem: StemStatistics, images: np.ndarray, preprocessing: Preprocessing) 
     distance = stem.distance(some)
     if distance <= _SWAPPED:
         return Fit(distance)
-    pixels = _pixels(some, preprocessing)
-    others = {words: stem.distance(_prepared(pixels, other)) for words, other in _others(preprocessing).items()}
+    others = {
+        words: stem.distance(prepared_again(some, preprocessing, other))
+        for words, other in other_preparations(preprocessing).items()
+    }
     words, best = min(others.items(), key=lambda item: item[1])
     return Fit(distance, words, best) if 2 * best < distance else Fit(distance)
-
-
-def _others(preprocessing: Preprocessing) -> dict[str, Preprocessing]:
-    """Other ways to prepare images, in words."""
-    order = "BGR" if preprocessing.channel_order == "RGB" else "RGB"
-    # Mean and deviation stay with their channel of the network: it is the images whose colours may be swapped.
-    swapped = replace(preprocessing, channel_order=order)
-    plain = Preprocessing(preprocessing.input_size)
-    found = {
-        "with red and blue swapped": swapped,
-        "as RGB with ImageNet's mean and deviation": variant_preprocessing("paper", preprocessing.input_size),
-        "as BGR, 0 to 255, not normalised": variant_preprocessing("megvii", preprocessing.input_size),
-        "as RGB, 0 to 255, not normalised": replace(plain, value_scale=255.0),
-        "as RGB, 0 to 1, not normalised": plain,
-    }
-    return {words: other for words, other in found.items() if _values(other) != _values(preprocessing)}
-
-
-def _values(preprocessing: Preprocessing) -> tuple[object, ...]:
-    """What decides the values of the input: equal ones give equal inputs."""
-    scale = preprocessing.value_scale
-    return preprocessing.channel_order, *(
-        tuple(round(value / scale, 6) for value in values) for values in (preprocessing.mean, preprocessing.std)
-    )
-
-
-def _pixels(images: np.ndarray, preprocessing: Preprocessing) -> np.ndarray:
-    """The stored pixels, 0 to 1 in RGB, that preprocessing made these inputs of."""
-    mean, std = (np.float32(values)[:, None, None] for values in (preprocessing.mean, preprocessing.std))
-    pixels = (images * std + mean) / np.float32(preprocessing.value_scale)
-    return pixels if preprocessing.channel_order == "RGB" else pixels[:, ::-1]
-
-
-def _prepared(pixels: np.ndarray, preprocessing: Preprocessing) -> np.ndarray:
-    ordered = pixels if preprocessing.channel_order == "RGB" else pixels[:, ::-1]
-    mean, std = (np.float32(values)[:, None, None] for values in (preprocessing.mean, preprocessing.std))
-    return np.ascontiguousarray((ordered * np.float32(preprocessing.value_scale) - mean) / std)
