@@ -119,6 +119,7 @@ def _random_architecture(family: str, wishes: dict[str, object]):
 
 def prepared_model(source: object, data: str | None, stages: Stages) -> PreparedModel:
     """The quantized model, with its accuracy in its description where there is a test set to take it from."""
+    from shufflec.data.dataset import unreadable_note
     from shufflec.data.datasets import open_dataset
     from shufflec.quantize.accuracy import accuracy_loss
     from shufflec.quantize.model_info import read_model_info, write_model_info
@@ -143,6 +144,8 @@ def prepared_model(source: object, data: str | None, stages: Stages) -> Prepared
         prepared.preprocessing,
         lambda done, total: stages("measuring accuracy", done, total),
     )
+    if (left_out := unreadable_note(test)) is not None:
+        stages.say(left_out)
     write_model_info(prepared.model, {**prepared.info, "accuracy": loss.to_dict()})
     info = read_model_info(prepared.model)
     return PreparedModel(prepared.model, info, prepared.float_model, prepared.notes, prepared.cached)
