@@ -29,3 +29,12 @@ def test_wrong_options(
     assert message in printed.err
     assert len(printed.err.splitlines()) == 1
     assert list(tmp_path.iterdir()) == []
+
+
+def test_rows_can_only_be_added_to_a_report(capsys: pytest.CaptureFixture, tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert run_command_line(["bench", "peers", "--add"]) == ExitCode.BAD_INPUT
+    message = capsys.readouterr().err
+    assert "arm-linux.json: no such file" in message
+    assert len(message.splitlines()) == 1
+    assert list(tmp_path.iterdir()) == []
