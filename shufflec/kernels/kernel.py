@@ -17,7 +17,8 @@ Layouts: an input is dense NHWC (height, width, channels); for windowed operator
 or by whoever wrote it, unless the workload says `pad` and `fill`: then the kernel makes the border itself. Output
 pixel (y, x) channel c is at out + (y * out_row + x) * out_pitch + c: out_pitch is the channel count of the buffer
 (larger than the channels written for a slice of a concat), out_row the pixels of a buffer row (larger than the width
-if the consumer wants its input padded).
+if the consumer wants its input padded). A convolution with `parts` has an output and a pitch for each part of its
+channels: their offsets stand, as int32, at the end of `accumulators`, and `out` means nothing.
 """
 
 from __future__ import annotations

@@ -6,7 +6,8 @@
 ShuffleNetV2 carries half of its channels past every unit. A channel is made once, by a convolution, and read once,
 some units later, by another: everything in between only moves it. So each reader gets one dense tensor, a `concat`
 that the convolutions write slices of, in whatever order they come; the reader's weights are permuted to it. A
-convolution whose channels go to several readers is cut into one for each. Nothing is computed twice.
+convolution whose channels go to several readers is cut into one for each (and computed in one go where there is a
+kernel for that: backends/pieces.py). Nothing is computed twice.
 
 The graph stays as it is, copies and all, where a channel has two different readers, or a reader or maker is of
 another kind.
