@@ -6,6 +6,7 @@
   is followed by a copy.
 - Convolutions that differ in their output channels alone, cut by who reads them, are one layer where a kernel writes to
   several places. Its output is the first part; whoever reads the others shows whether they are right.
+- The first convolution and its max pool are one layer, the pool's, where a kernel does both.
 - A convolution that is the last to read its residual writes its output over it, where its kernel can. Such a layer
   gives another result when it is repeated, in the same time; any other layer the same one, since its buffers all stay
   live for the whole layer.
@@ -17,6 +18,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from shufflec.backends import workloads
+from shufflec.backends.fused_stem import fused_stems
 from shufflec.backends.layout_state import LayoutState
 from shufflec.backends.pieces import JoinedPieces, joined_pieces
 from shufflec.backends.program import Program, Step, View
@@ -70,10 +72,20 @@ class _Builder(LayoutState):
         self._bordered: dict[str, View] = {}
         self._joined = joined_pieces(self.graph, self._slices)
         self._done: set[str] = set()
+        self._stems = {pool: pair for pool, pair in fused_stems(self.graph).items() if self._has_kernel(pair[1])}
+        self._done.update(stem.name for stem, _ in self._stems.values())
+
+    def _has_kernel(self, op: Op) -> bool:
+        """Whether there is a hand-shaped kernel for an operator."""
+        return is_hand_shaped(workloads.op_workload(self.isa, self.graph, op, self._plane(op)[2]))
 
     def add(self, op: Op) -> None:
         """Appends the layer of one operator; a concat that is written in place has none."""
         if op.name in self._done or (op.name in self._joined and self._together(self._joined[op.name])):
+            return
+        if op.name in self._stems:
+            stem, fused = self._stems[op.name]
+            self.append(op, *self._plain(fused), self.graph.macs(stem))
             return
         special = {"quantize": self._quantize, "concat": self._concat, "dequantize": self._dequantize}
         steps, output = special.get(op.kind, self._plain)(op)

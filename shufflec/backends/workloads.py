@@ -9,7 +9,7 @@ from shufflec.ir.graph import Graph, Op
 from shufflec.kernels.kernel import Workload
 
 REQUANT = ("shift", "fraction", "clamp_min", "clamp_max")
-WINDOWED = ("conv2d", "depthwise_conv2d", "max_pool2d", "avg_pool2d")
+WINDOWED = ("conv2d", "depthwise_conv2d", "max_pool2d", "avg_pool2d", "stem_pool")
 Shape = tuple[int, int, int]
 
 
@@ -136,6 +136,18 @@ def _conv2d(op: Op, in_shape: Shape, out_shape: Shape) -> dict:
     }  # fmt: skip
 
 
+def _stem_pool(op: Op, in_shape: Shape, out_shape: Shape) -> dict:
+    params = _windowed(op, in_shape, out_shape) | _requant(op)
+    sizes = zip((params["in_height"], params["in_width"]), params["kernel"], params["stride"], strict=True)
+    mid_height, mid_width = ((size - kernel) // stride + 1 for size, kernel, stride in sizes)
+    return params | {
+        "in_channels": in_shape[2], "out_channels": out_shape[2], "mid_height": mid_height, "mid_width": mid_width,
+        "pool_kernel": op.attrs["pool_kernel"], "pool_stride": op.attrs["pool_stride"],
+        "pool_pad": op.attrs["pool_pad"], "accumulator_bias": _has_accumulator_bias(op),
+        "full_range_weights": _full_range(op),
+    }  # fmt: skip
+
+
 def _depthwise(op: Op, in_shape: Shape, out_shape: Shape) -> dict:
     params = _windowed(op, in_shape, out_shape) | _requant(op)
     return params | {
@@ -191,6 +203,7 @@ _BUILDERS = {
     "conv2d": _conv2d,
     "depthwise_conv2d": _depthwise,
     "max_pool2d": _max_pool,
+    "stem_pool": _stem_pool,
     "avg_pool2d": _avg_pool,
     "global_avg_pool": _global_avg_pool,
     "dense": _dense,

@@ -117,6 +117,12 @@ def max_pool2d(op: Op, x: np.ndarray) -> np.ndarray:
     return np.max(views, axis=0).astype(np.int8)
 
 
+def stem_pool(op: Op, x: np.ndarray) -> np.ndarray:
+    """conv2d and the max_pool2d behind it, which backends join (backends/fused_stem.py). int8 (Ho, Wo, C)."""
+    pool = {name: op.attrs[f"pool_{name}"] for name in ("kernel", "stride", "pad")}
+    return max_pool2d(Op("max_pool2d", op.name, op.inputs, op.output, pool), conv2d(op, x))
+
+
 def avg_pool2d(op: Op, x: np.ndarray) -> np.ndarray:
     """Average over windows with a divisor table (padding counted or not). int8 (Ho, Wo, C)."""
     zero = op.attrs["zero_point"]
@@ -186,6 +192,7 @@ KERNELS = {
     "conv2d": conv2d,
     "depthwise_conv2d": depthwise_conv2d,
     "max_pool2d": max_pool2d,
+    "stem_pool": stem_pool,
     "avg_pool2d": avg_pool2d,
     "global_avg_pool": global_avg_pool,
     "dense": dense,

@@ -15,6 +15,7 @@ from shufflec.kernels.a64 import (
     pooling,
     quantize,
     stem,
+    stem_pool,
     weighted_sum,
 )
 from shufflec.kernels.kernel import Kernel, Workload
@@ -29,6 +30,7 @@ A64 = (
     pointwise_conv2d,
     pointwise_parts,
     stem,
+    stem_pool,
     depthwise_dot,
     depthwise,
     pooling,

@@ -24,7 +24,6 @@ from shufflec.targets.target import Target
 _WHOLE = ", whole"
 _LAYERS = (
     "quantize",
-    "stem",
     "stem.pool",
     "stage2.0.dw",
     "stage2.0.pool",
@@ -47,7 +46,7 @@ class Recipe:
 #: The smallest first: what is wrong with a board shows early.
 RECIPES = (
     Recipe("g8 0.25x 32x32", Architecture(8, 0.25, classes=10, input_size=(32, 32))),
-    Recipe("g3 0.5x 96x96", Architecture(3, 0.5, classes=100, input_size=(96, 96)), ("stem", "stage2.1.conv1")),
+    Recipe("g3 0.5x 96x96", Architecture(3, 0.5, classes=100, input_size=(96, 96)), ("stem.pool", "stage2.1.conv1")),
     Recipe("g8 1x 224x224", Architecture(8, 1.0, classes=1000, input_size=(224, 224)), _LAYERS),
     Recipe("g3 0.5x 480x480", Architecture(3, 0.5, classes=1000, input_size=(480, 480)), _LAYERS),
 )

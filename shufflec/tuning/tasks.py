@@ -8,6 +8,7 @@ from fnmatch import fnmatchcase
 from functools import cached_property
 from types import ModuleType
 
+from shufflec.backends import fused_stem
 from shufflec.backends.layout import lay_out, slices_of_concats
 from shufflec.backends.pieces import joined_pieces
 from shufflec.ir import reference
@@ -57,11 +58,13 @@ def extract_tasks(graph: Graph, isa: str, pattern: str = "*") -> list[Task]:
     """
     operators = {op.name: op for op in graph.ops}
     operators |= {joined.op.name: joined.op for joined in joined_pieces(graph, slices_of_concats(graph)).values()}
+    stems = {name: op for name, (_, op) in fused_stem.fused_stems(graph).items()}
     found: dict[str, Task] = {}
     for layer in lay_out(graph, isa, Selection()).layers:
         for step in layer.steps:
             workload = _stand_in(step.kernel.workload)
-            if not _stands_alone(workload) or layer.name not in operators:
+            op = (stems if workload.kind == fused_stem.KIND else operators).get(layer.name)
+            if not _stands_alone(workload) or op is None:
                 continue
             candidates = [family.tilings(workload) for family in families(workload)[:1]]
             if not candidates or len(candidates[0]) < 2:
@@ -71,7 +74,7 @@ def extract_tasks(graph: Graph, isa: str, pattern: str = "*") -> list[Task]:
                 task = found[key]
                 found[key] = Task(key, task.workload, task.op, (*task.layers, layer.name))
             else:
-                found[key] = Task(key, workload, operators[layer.name], (layer.name,))
+                found[key] = Task(key, workload, op, (layer.name,))
     return [task for task in found.values() if any(fnmatchcase(name, pattern) for name in task.layers)]
 
 

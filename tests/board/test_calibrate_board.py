@@ -25,7 +25,7 @@ pytestmark = pytest.mark.board
 RASP4 = load_target("rasp4")
 CLOCK = 1_500_000_000
 TRUE = replace(RASP4, clock_hz=CLOCK, time=replace(RASP4.time, scale=1.2, store_miss_ns=50.0, dram_line_ns=9.0))
-LAYERS = ("quantize", "stem", "stem.pool", "stage2.0.pool", "classifier")
+LAYERS = ("quantize", "stem.pool", "stage2.0.dw", "stage2.0.pool", "classifier")
 RECIPES = (
     Recipe("g8 32x32", Architecture(8, 0.25, classes=10, input_size=(32, 32))),
     Recipe("g3 320x320", Architecture(3, 0.25, classes=10, input_size=(320, 320)), LAYERS),

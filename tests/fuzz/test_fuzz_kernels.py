@@ -26,6 +26,7 @@ EFFORT = int(os.environ.get("SHUFFLEC_FUZZ_EFFORT", "1"))
 SHARES = {
     operators.pointwise: 60,
     operators.stem: 24,
+    operators.stem_pool: 24,
     operators.depthwise: 30,
     operators.pool: 24,
     operators.global_pool: 16,

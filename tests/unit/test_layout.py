@@ -137,6 +137,42 @@ def test_every_thread_has_its_scratch(tiles, threads):
             assert step.scratch in live
 
 
+@pytest.mark.parametrize("isa", ["neon", "dotprod"])
+def test_the_stem_and_its_pool_are_the_pools_layer(isa):
+    b = GraphBuilder(0, 32, 40)
+    graph = finish(b, b.max_pool(b.conv2d(b.quantize(), 24, kernel=(3, 3), stride=(2, 2), pad=(1, 1, 1, 1))))
+    program = lay_out(graph, isa, no_code)
+    quantize, pool = program.layers[:2]
+    stem = graph.ops[1]
+    assert (pool.name, pool.kind, pool.output.shape) == (graph.ops[2].name, "max_pool2d", (8, 10, 24))
+    assert pool.macs == graph.macs(stem) > 0
+    (step,) = pool.steps
+    workload = step.kernel.workload
+    assert (workload.kind, workload["mid_height"], workload["mid_width"]) == ("stem_pool", 16, 20)
+    assert step.inputs[0].buffer == quantize.output.buffer and step.inputs[0].shape == (34, 42, 3)
+    assert stem.output not in program.buffers
+
+
+@pytest.mark.parametrize("reason", ["plain loops", "another reader", "another window", "a multiplier below zero"])
+def test_a_stem_stays_alone_where_no_kernel_does_both(reason):
+    b = GraphBuilder(0, 32, 40)
+    stem = b.conv2d(b.quantize(), 24, kernel=(3, 3), stride=(2, 2), pad=(1, 1, 1, 1))
+    x = b.max_pool(stem, stride=(1, 1) if reason == "another window" else (2, 2))
+    if reason == "another reader":
+        x = b.concat(x, b.conv2d(stem, 8, stride=(2, 2)))
+    graph = finish(b, x)
+    if reason == "a multiplier below zero":
+        graph.ops[1].constants["multiplier"][3] = -1
+    program = lay_out(graph, "portable" if reason == "plain loops" else "neon", no_code)
+    assert [layer.kind for layer in program.layers][:3] == ["quantize", "conv2d", "max_pool2d"]
+
+
+def test_a_border_of_another_value_in_front_of_a_stem_and_its_pool():
+    b = GraphBuilder(0, 32, 40)
+    x = b.conv2d(b.quantize(), 24, kernel=(3, 3), stride=(2, 2), pad=(1, 1, 1, 1), pad_value=5)
+    assert kinds(lay_out(finish(b, b.max_pool(x)), "neon", no_code))[1] == ["pad", "stem_pool"]
+
+
 def test_pointwise_workload_has_no_window():
     b = GraphBuilder(0, 8, 8)
     x = b.conv2d(b.quantize(), 8)

@@ -105,6 +105,31 @@ def stem_case(
     return Case(f"stem {size} {outputs}", kernel, constants, [x], conv_reference(constants, attrs, x))
 
 
+def stem_pool_case(
+    rng, choose, isa: str, middle: tuple[int, int], outputs: int, *, depth=3, pool_pad=(1, 1, 1, 1), bias=False,
+    extreme=False, full_range=False, pre_shift=False, pitch=0, channel=0,
+) -> Case:  # fmt: skip
+    """The 3x3 stride 2 convolution, of a plane `middle`, and the 3x3 stride 2 max pool behind it."""
+    weight = rng.integers(-127, 128, (outputs, 3, 3, depth)).astype(np.int8)
+    if full_range:
+        weight[:] = -128
+    rule = {"shift": 3, "fraction": 5, "clamp_min": -100, "clamp_max": 127}
+    constants = requant_constants(rng, outputs, 74 * 74 * 10, rule["shift"], rule["fraction"], bias, pre_shift)
+    constants |= {"weight": weight, "pad_value": np.zeros(depth, np.int8)}
+    pool = {"pool_kernel": (3, 3), "pool_stride": (2, 2), "pool_pad": pool_pad}
+    attrs = rule | pool | {"groups": 1, "stride": (2, 2), "pad": (0, 0, 0, 0), "shuffle_rows": 1}
+    x = _int8(rng, (2 * middle[0] + 1, 2 * middle[1] + 1, depth), extreme)
+    expected = reference.stem_pool(Op("stem_pool", "case", ("x",), "y", attrs, constants), x)
+    height, width, _ = expected.shape
+    params = rule | pool | {
+        "height": height, "width": width, "mid_height": middle[0], "mid_width": middle[1], "in_height": x.shape[0],
+        "in_width": x.shape[1], "kernel": (3, 3), "stride": (2, 2), "in_channels": depth, "out_channels": outputs,
+        "out_pitch": pitch or outputs, "out_row": width, "accumulator_bias": bias, "full_range_weights": full_range,
+    } | ({"pre_shift": True} if pre_shift else {})  # fmt: skip
+    kernel = choose(Workload.of("stem_pool", isa, **params))
+    return Case(f"stem_pool {middle} {outputs}", kernel, constants, [x], expected, pitch, width, channel)
+
+
 def depthwise_case(
     rng, choose, isa: str, height: int, width: int, channels: int, stride: int, *, bias=False, extreme=False,
     full_range=False, pre_shift=False, row: int = 0,

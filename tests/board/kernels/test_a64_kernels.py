@@ -14,6 +14,7 @@ from cases import (
     pool_case,
     quantize_case,
     stem_case,
+    stem_pool_case,
     sum_case,
 )
 from emulated import Case, run_cases
@@ -154,6 +155,11 @@ def test_windows_and_vectors(isa, tmp_path):
         stem_case(*at, 9, 24),
         stem_case(*at, 5, 26, bias=True, pre_shift=True),
         stem_case(*at, 4, 12, full_range=True, extreme=True),
+        stem_pool_case(*at, (20, 24), 24, bias=True),
+        stem_pool_case(*at, (13, 131), 26, pre_shift=True, pitch=40, channel=8),
+        stem_pool_case(*at, (12, 12), 24, pool_pad=(0, 0, 1, 1), bias=True),
+        stem_pool_case(*at, (9, 10), 12, depth=1, full_range=True, extreme=True),
+        partly(stem_pool_case(*at, (33, 16), 16)),
         depthwise_case(*at, 4, 9, 60, 1),
         depthwise_case(*at, 7, 5, 15, 2, bias=True, pre_shift=True),
         depthwise_case(*at, 3, 3, 32, 1, full_range=True, extreme=True, row=5),

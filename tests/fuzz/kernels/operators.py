@@ -50,42 +50,51 @@ def _rng(draw: Draw) -> np.random.Generator:
     return np.random.default_rng(draw(st.integers(0, 2**16)))
 
 
-def _rule(draw: Draw) -> dict[str, int]:
-    low = draw(st.sampled_from([-128, -128, -100, 0, 127]))
+def _rule(draw: Draw, calm: bool = False) -> dict[str, int]:
+    low = draw(st.sampled_from([-128, -128, -100] if calm else [-128, -128, -100, 0, 127]))
     high = draw(st.sampled_from([127, 127, max(low, 90)]))
     return {"fraction": draw(st.integers(1, 7)), "clamp_min": low, "clamp_max": high}
 
 
 def requant(draw: Draw, rng: np.random.Generator, channels: int, taps: int) -> tuple[dict, dict]:
-    """(attributes, constants) of the rounding rule. taps: products of one output."""
-    shift = draw(st.integers(1, 16))
-    rule = {"shift": shift} | _rule(draw)
-    # Multipliers that spread usual sums over the output's range and beyond, or anything that int16 can hold.
-    usual = 160.0 * 2.0 ** (rule["fraction"] + shift + 15) / (74 * 74 * 2 * np.sqrt(taps))
+    """(attributes, constants) of the rounding rule. taps: products of one output.
+
+    Mostly such that results lie all over the output's range, where a wrong sum shows; else anything that is legal, up
+    to the extremes, where most results are the same.
+    """
+    calm = draw(st.integers(0, 3)) > 0
+    rule = _rule(draw, calm)
+    usual = 160.0 * 2.0 ** (rule["fraction"] + 15) / (74 * 74 * 2 * np.sqrt(taps))  # multiplier at a shift of 0
+    most = int(np.clip(np.log2(32767 / usual), 1, 16))
+    shift = draw(st.integers(max(1, most - 3), most) if calm else st.integers(1, 16))
+
+    def chosen(ways: dict, *extreme: str):
+        return ways[draw(st.sampled_from(["usual"] if calm else ["usual", *extreme]))]()
+
     multiplier = {
-        "usual": lambda: np.clip(usual * rng.uniform(0.3, 1.0, channels), 0, 32767),
+        "usual": lambda: np.clip(usual * 2.0**shift * rng.uniform(0.3, 1.0, channels), 0, 32767),
         "any": lambda: rng.integers(0, 32768, channels),
         "greatest": lambda: np.full(channels, 32767),
         "least": lambda: np.zeros(channels),
-    }[draw(st.sampled_from(["usual", "usual", "any", "greatest", "least"]))]()
+    }
     bias = {
         "usual": lambda: rng.integers(-60, 60, channels) << rule["fraction"],
         "any": lambda: rng.integers(-32768, 32768, channels),
         "extremes": lambda: rng.choice([-32768, 32767], channels),
-    }[draw(st.sampled_from(["usual", "usual", "any", "extremes"]))]()
+    }
     accumulator_bias = {
-        "none": lambda: np.zeros(channels),
         "usual": lambda: rng.integers(-(2**14), 2**14, channels),
         "extremes": lambda: rng.choice([-(2**30), 2**30], channels),
-    }[draw(st.sampled_from(["none", "usual", "extremes"]))]()
+    }
+    has_bias = draw(st.booleans())
     constants = {
-        "multiplier": multiplier.astype(np.int16),
-        "bias": bias.astype(np.int16),
-        "accumulator_bias": accumulator_bias.astype(np.int32),
+        "multiplier": chosen(multiplier, "any", "greatest", "least").astype(np.int16),
+        "bias": chosen(bias, "any", "extremes").astype(np.int16),
+        "accumulator_bias": (chosen(accumulator_bias, "extremes") * has_bias).astype(np.int32),
     }
     if draw(st.integers(0, 2)) == 2:
-        constants["pre_shift"] = rng.integers(0, 16, channels).astype(np.int8)
-    return rule, constants
+        constants["pre_shift"] = rng.integers(0, 4 if calm else 16, channels).astype(np.int8)
+    return {"shift": shift} | rule, constants
 
 
 def _values(draw: Draw, rng: np.random.Generator, inputs: tuple, weights: tuple) -> tuple[np.ndarray, np.ndarray]:
@@ -173,6 +182,32 @@ def stem(draw: Draw) -> Operator:
     attrs |= window | {"groups": groups, "shuffle_rows": draw(st.sampled_from([1, 1, _divisors(channels)[-1]]))}
     op = Op("conv2d", "case", ("x",), "y", attrs, constants)
     return Operator(op, (x,), **_slice(draw, channels))
+
+
+@st.composite
+def stem_pool(draw: Draw) -> Operator:
+    """Convolution with a window over few channels and the 3x3 max pool of stride 2 behind it."""
+    rng = _rng(draw)
+    others = [((3, 3), 1), ((2, 2), 4), ((2, 2), 3), ((1, 3), 5), ((4, 1), 5), ((2, 2), 7)]
+    kernel, depth = draw(st.sampled_from([((3, 3), 3)] * 4 + others))
+    stride = draw(st.sampled_from([(2, 2), (2, 2), (1, 1), (2, 1), (1, 2)]))
+    pool_pad = tuple(draw(st.integers(0, 1)) for _ in range(4))
+    pooled = draw(st.integers(1, 5)), draw(st.one_of(st.integers(1, 12), st.sampled_from([32, 35, 64])))
+    pad, plane = [0, 0, 0, 0], []
+    for axis in (0, 1):
+        middle = 2 * (pooled[axis] - 1) + 3 - pool_pad[axis] - pool_pad[axis + 2] + draw(st.integers(0, 1))
+        whole = (middle - 1) * stride[axis] + kernel[axis]
+        border = min(draw(st.integers(0, 2)), whole - 1, kernel[axis] - 1)
+        side = draw(st.sampled_from([axis, axis + 2]))
+        pad[side] = border
+        plane.append(whole - border + draw(st.integers(0, stride[axis] - 1)))
+    channels = draw(st.one_of(st.sampled_from([24, 24, 8, 16]), st.integers(8, 30)))
+    attrs, constants = requant(draw, rng, channels, depth * kernel[0] * kernel[1])
+    x, constants["weight"] = _values(draw, rng, (*plane, depth), (channels, *kernel, depth))
+    constants["pad_value"] = filled(rng, (depth,), draw(st.sampled_from(PATTERNS)))
+    attrs |= {"stride": stride, "pad": tuple(pad), "groups": 1, "shuffle_rows": 1}
+    attrs |= {"pool_kernel": (3, 3), "pool_stride": (2, 2), "pool_pad": pool_pad}
+    return Operator(Op("stem_pool", "case", ("x",), "y", attrs, constants), (x,), **_slice(draw, channels))
 
 
 @st.composite

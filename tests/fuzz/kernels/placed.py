@@ -38,7 +38,8 @@ class Case:
     def kernels(self) -> list[tuple[object, tuple]]:
         """(family, tiling) of every kernel that may compute this; plain loops, where they may, come last."""
         accepting = [family for family in FAMILIES[self.workload.isa] if family.accepts(self.workload)]
-        plain = [] if {"fill", "in_place"} & dict(self.workload.params).keys() else [(None, ())]
+        shaped = self.workload.kind == "stem_pool" or {"fill", "in_place"} & dict(self.workload.params).keys()
+        plain = [] if shaped else [(None, ())]
         return [(f, tiling) for f in accepting for tiling in f.tilings(self.workload)] + plain
 
     def build(self, choice: int) -> Kernel:
