@@ -65,7 +65,7 @@ def eval_command(
         int | None,
         typer.Option(
             min=1,
-            help="At most that many images, at equal distances; with --stages for the two slow ones, 200 by default.",
+            help="At most that many images, at equal distances; with --stages for the two slow ones, 100 by default.",
         ),
     ] = None,
     rpc: Annotated[

@@ -19,7 +19,7 @@ FLOAT, QDQ, REFERENCE, BOARD = "float", "int8 QDQ", "integer reference", "compil
 #: In the order of the way; the last two are slow: a reference in NumPy, and code on a board, maybe an emulated one.
 STAGES = (FLOAT, QDQ, REFERENCE, BOARD)
 SLOW = (REFERENCE, BOARD)
-DEFAULT_SLOW_IMAGES = 200
+DEFAULT_SLOW_IMAGES = 100
 _BATCH = 16
 _TOP = 5
 
