@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import os
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -88,6 +90,24 @@ def test_folder_without_a_test_split(tmp_path, below):
     assert (len(train), len(test)) == (24, 6)
     colours = [{tuple(part.image(index)[0, 0]) for index in range(len(part))} for part in (train, test)]
     assert not colours[0] & colours[1]
+
+
+def test_names_of_files_are_kept_byte_by_byte(tmp_path):
+    names = [b"a b.png", b"latin-\xe9.png", b"z.png", "\u00e4\u4e2d.png".encode()]
+    for label in ("one", "two"):
+        (tmp_path / label).mkdir()
+        for index, name in enumerate(names):
+            path = Path(os.fsdecode(os.fsencode(tmp_path / label) + b"/" + name))
+            Image.new("RGB", (4, 4), (index, label == "two", 0)).save(path)
+    dataset = open_dataset(tmp_path, "train")
+    assert len(dataset) == 6
+    found = [tuple(int(value) for value in dataset.image(index)[0, 0, :2]) for index in range(6)]
+    assert [label for _, label in found] == dataset.labels.tolist()
+    # A class's files in the order of their names, one of the four held out.
+    for label in (0, 1):
+        order = [index for index, of in found if of == label]
+        assert order == sorted(order)
+        assert len(order) == 3
 
 
 def test_broken_folders(tmp_path):
