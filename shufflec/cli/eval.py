@@ -180,7 +180,10 @@ def _open_checkpoint(path: Path) -> Subject:
     from shufflec.models.foreign.load import open_checkpoint
     from shufflec.training.evaluate import torch_predict
 
-    checkpoint = open_checkpoint(path).checkpoint
+    opened = open_checkpoint(path)
+    checkpoint, notes = opened.checkpoint, stderr_console()
+    for note in opened.notes:
+        notes.print(note, markup=False)
     return Subject(
         title=str(checkpoint.architecture),
         engine="float, torch",

@@ -119,12 +119,16 @@ def _random_architecture(family: str, wishes: dict[str, object]):
 
 def prepared_model(source: object, data: str | None, stages: Stages) -> PreparedModel:
     """The quantized model, with its accuracy in its description where there is a test set to take it from."""
-    from shufflec.data.dataset import unreadable_note
+    from shufflec.data.dataset import check_classes, unreadable_note
     from shufflec.data.datasets import open_dataset
+    from shufflec.models.checkpoint import Checkpoint
     from shufflec.quantize.accuracy import accuracy_loss
     from shufflec.quantize.model_info import read_model_info, write_model_info
     from shufflec.quantize.prepare import PreparedModel, prepare_model
 
+    if data is not None and isinstance(source, Checkpoint) and not source.random_weights:
+        # Now, and not behind minutes of quantizing.
+        check_classes(data, open_dataset(data, "test"), source.class_names)
     prepared = prepare_model(source, data=data, progress=lambda done, total: stages("quantizing", done, total))
     for note in prepared.notes:
         stages.say(note)

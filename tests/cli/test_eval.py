@@ -11,8 +11,9 @@ from PIL import Image
 from shufflec.cli.main import run_command_line
 from shufflec.errors import ExitCode
 from shufflec.models.architecture import Architecture
-from shufflec.models.checkpoint import save_checkpoint
+from shufflec.models.checkpoint import load_checkpoint, save_checkpoint
 from shufflec.models.random_weights import random_checkpoint
+from shufflec.quantize import prepare
 
 IDS = ["n01440764", *(f"n{2_000_000 + index:08}" for index in range(998)), "n15075141"]
 
@@ -129,3 +130,16 @@ def test_the_same_classes_in_another_order(small, capsys, tmp_path):
     np.savez(tmp_path / "set.npz", images=images, labels=labels, class_names=["cat", "ant", "bee"])
     output = run(capsys, small, "--data", tmp_path / "set.npz", code=ExitCode.BAD_INPUT)
     assert "the classes are in another order: class 0 is 'cat', in the model it is 'ant'" in output.err
+
+
+def test_compile_says_so_before_it_quantizes(small, capsys, tmp_path, monkeypatch):
+    monkeypatch.setattr(prepare, "quantize_model", None)
+    folder = photos(tmp_path / "photos", ["ant", "bee", "dog"])
+    made = load_checkpoint(small)
+    made.random_weights = False
+    path = save_checkpoint(tmp_path / "trained.safetensors", made)
+    arguments = ["compile", str(path), "--data", str(folder), "-o", str(tmp_path / "bundle")]
+    assert run_command_line(arguments) == ExitCode.BAD_INPUT
+    output = capsys.readouterr()
+    assert "class 2 is 'dog', in the model it is 'cat'" in output.err
+    assert not (tmp_path / "bundle").exists()
