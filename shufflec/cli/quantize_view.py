@@ -51,9 +51,10 @@ def check_met(output: Path, result: QuantizeResult) -> None:
     """Raises UnsupportedModelError when the model that was written lost more accuracy than allowed."""
     if result.problem:
         assert result.controlled is not None
-        hint = "allow more with --max-drop, or train it: --method qat --epochs"
+        trained = result.controlled.found.chosen.trained
+        hint = "allow more with --max-drop, or train " + ("longer: --epochs" if trained else "it: --method qat")
         if result.controlled.found.met:
-            hint = "--decide-on test goes on until the test split is kept; --method qat trains"
+            hint = "train longer: --epochs" if trained else "train it: --method qat; or let it decide: --decide-on test"
         raise UnsupportedModelError(f"{output}: {result.problem}", f"it was written all the same; {hint}")
 
 
