@@ -38,7 +38,7 @@ INPUT, CLASSES = (224, 224), 1000
 #: The file of a family's records.
 FILES = {"v1": "shufflenet_v1.jsonl", "v2": "shufflenet_v2.jsonl"}
 #: Kinds of which a network has little time to gain are not worth the time of a shipped run.
-KINDS = ("conv2d", "depthwise_conv2d", "dense", "max_pool2d", "avg_pool2d")
+KINDS = ("stem_pool", "conv2d", "depthwise_conv2d", "dense", "max_pool2d", "avg_pool2d")
 
 
 def network(groups: int | None, scale: float) -> Graph:
