@@ -33,7 +33,10 @@ def quantize_command(
     samples: Annotated[int, typer.Option(min=1, help="Images that the value ranges are taken from.")] = 300,
     seed: Annotated[
         int | None,
-        typer.Option(help="Draw those images at random with this seed. Default: at equal distances over the split."),
+        typer.Option(
+            help="Draw those images at random with this seed; it is the training's as well. "
+            "Default: at equal distances over the split."
+        ),
     ] = None,
     method: Annotated[
         str | None,
@@ -81,16 +84,18 @@ def quantize_command(
     bgr: Annotated[bool, typer.Option("--bgr", help="Likewise: the input's channels are blue, green, red.")] = False,
     json: JsonOption = False,
 ) -> None:
-    """Quantize a network to int8, after training or, where that costs too much accuracy, with some more of it.
+    """Quantize a network to int8, with training where it needs it.
 
-    Weights get one scale an output channel, activations 8 bits by NNCF. Every path from the input to the logits is
-    integer: no target keeps single layers at int16 or float, so none can be excluded. The result is an ONNX model with
-    QuantizeLinear and DequantizeLinear nodes.
+    Weights get one scale an output channel, activations 8 bits by NNCF.
+    Every path from the input to the logits is integer: no target keeps
+    single layers at int16 or float, so no layer can be excluded. The result
+    is an ONNX model with QuantizeLinear and DequantizeLinear nodes.
 
-    With --method, ways are tried from cheap to dear: settings of post-training quantization, then training with
-    quantizers in place, which learns from the float network. When none loses as little as --max-drop, or when the
-    accuracy on the test split has dropped by more, the best one is written all the same and the exit code is 4. After
-    Ctrl-C the same command goes on from the last whole epoch.
+    With --method, ways are tried from cheap to dear: settings of quantization
+    after training, then training with quantizers in place, which learns from
+    the float network. When none of them loses as little as --max-drop, or
+    the test split has lost more, the best is written and the exit code is 4.
+    After Ctrl-C the same command goes on from the last whole epoch.
 
     Examples:
 

@@ -17,7 +17,7 @@ from shufflec.files import write_errors
 from shufflec.models.checkpoint import Checkpoint
 from shufflec.quantize.cache import cache_key, load_cached, store_cached
 from shufflec.quantize.calibration import DEFAULT_IMAGES, Calibration
-from shufflec.quantize.judge import DecidingSplit, Judge, split_off
+from shufflec.quantize.judge import MOST_TRAINED, DecidingSplit, Judge, split_off
 from shufflec.quantize.model_info import read_model_info, write_model_info
 from shufflec.quantize.prepare import FloatModel, Overrides, PreparedModel, about, calibrated, load_float
 from shufflec.quantize.ptq import equalized_model, quantize_model, quantizer_version
@@ -145,7 +145,9 @@ def _deciding(data: str | Path, control: Control, calibration: Calibration, clas
     if control.decide_on == "validation":
         return split_off(train, calibration.indices)
     test = open_dataset(data, "test")
-    return DecidingSplit(test, train, f"{len(test)} images of the test split, which the accuracy is of as well")
+    return DecidingSplit(
+        test, train.spread(MOST_TRAINED), f"{len(test)} images of the test split, which the accuracy is of as well"
+    )
 
 
 def _ptq(float_model: FloatModel, calibration: Calibration, progress: Callable[[int, int], None]):

@@ -17,6 +17,7 @@ from shufflec.quantize.sensitivity import decibels
 from shufflec.training.evaluate import evaluate
 
 MOST_DECIDING = 2000  # a point of top-1 is then 20 images, and a trial takes minutes on the slowest machine
+MOST_TRAINED = 50_000  # images an epoch; fine-tuning needs no more, and processors are slow
 _BATCH = 32
 _SEED = 0
 
@@ -33,7 +34,9 @@ class DecidingSplit:
 
 
 def split_off(train: Dataset, calibrated: tuple[int, ...]) -> DecidingSplit:
-    """Takes a stratified fifth of a train split to decide by, at most MOST_DECIDING, and leaves the rest to train on.
+    """Takes a stratified fifth of a train split to decide by, and leaves the rest to train on.
+
+    At most MOST_DECIDING and MOST_TRAINED images.
 
     calibrated: indices of the calibration images, which are kept out of the fifth unless nothing would be left of it.
     Raises OptionError for a split too small to be divided.
@@ -47,7 +50,7 @@ def split_off(train: Dataset, calibrated: tuple[int, ...]) -> DecidingSplit:
         chosen = chosen[np.linspace(0, len(chosen) - 1, MOST_DECIDING).round().astype(np.int64)]
     apart = "neither calibrated on nor trained on" if len(unseen) else "calibrated on, but not trained on"
     words = f"{len(chosen)} images of the train split, {apart}"
-    return DecidingSplit(train.part(chosen), train.part(trains), words)
+    return DecidingSplit(train.part(chosen), train.part(trains).spread(MOST_TRAINED), words)
 
 
 @dataclass(frozen=True)
@@ -79,11 +82,6 @@ class Judge:
         self._dataset = dataset
         self._preprocessing = preprocessing
         self.float_top1, self._logits = self._run(float_model, progress)
-
-    @property
-    def images(self) -> int:
-        """How many images decide."""
-        return len(self._logits)
 
     def score(self, model: onnx.ModelProto, progress: Progress | None = None) -> Score:
         """Runs a QDQ model over the images."""

@@ -9,8 +9,8 @@ Its fields:
     random_weights  true for an untrained network
     recipe, metrics, seed   of the training, {} and 0 when unknown
     quantization    absent in a float model; else {"method", "tool", "images", "data", "sha256", "available", "seed",
-                    "indices"}: which images it was calibrated on, see Calibration.record; behind a search (controlled.py)
-                    also {"settings", "training", "max_drop", "drop", "met", "decided_on"}
+                    "indices"}: which images it was calibrated on, see Calibration.record; behind a search also
+                    {"settings", "training", "max_drop", "drop", "met", "decided_on"}, see controlled.py
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ import pytest
 
 from shufflec.data.dataset import Dataset
 from shufflec.errors import OptionError, UnsupportedModelError
-from shufflec.quantize.judge import MOST_DECIDING, Score, split_off
+from shufflec.quantize.judge import MOST_DECIDING, MOST_TRAINED, Score, split_off
 from shufflec.quantize.search import Search
 from shufflec.quantize.settings import DEFAULT, SINGLE_CHANGES, PtqSettings
 
@@ -126,6 +126,7 @@ def test_deciding_images_are_neither_calibrated_on_nor_trained_on():
 def test_small_and_large_splits():
     everything = split_off(dataset(np.arange(20) % 2), tuple(range(20)))
     assert len(everything.decides) == 4 and "calibrated on, but not trained on" in everything.words
-    assert len(split_off(dataset(np.arange(30_000) % 2), ()).decides) == MOST_DECIDING
+    large = split_off(dataset(np.arange(70_000) % 2), ())
+    assert len(large.decides) == MOST_DECIDING and len(large.trains) == MOST_TRAINED
     with pytest.raises(OptionError, match="too small to take images out of it"):
         split_off(dataset([0, 1]), ())
