@@ -68,6 +68,10 @@ def eval_command(
             help="At most that many images, at equal distances; with --stages for the two slow ones, 100 by default.",
         ),
     ] = None,
+    input_size: Annotated[
+        str | None,
+        typer.Option(metavar="N|HxW", help="Input pixels of a checkpoint that does not say: another project's."),
+    ] = None,
     rpc: Annotated[
         str | None, typer.Option(metavar="HOST:PORT", help="Run a bundle on the device at this RPC server.")
     ] = None,
@@ -106,11 +110,11 @@ def eval_command(
     if stages or (target is not None and model.is_file()):
         from shufflec.cli.eval_stages import eval_stages
 
-        eval_stages(model, data, split, target, float_model, images, rpc, key, timeout, json)
+        eval_stages(model, data, split, target, float_model, images, input_size, rpc, key, timeout, json)
         return
     if float_model is not None:
         raise OptionError("--float", float_model, "is for --stages")
-    with open_subject(model, rpc, key, timeout, target) as subject:
+    with open_subject(model, rpc, key, timeout, target, input_size) as subject:
         dataset = open_dataset(data, split)
         check_names(data, dataset, subject.class_names)
         dataset = dataset if images is None else dataset.spread(images)
@@ -150,7 +154,12 @@ def tell_unreadable(dataset: Dataset) -> None:
 
 @contextmanager
 def open_subject(
-    path: Path, rpc: str | None, key: str = "", timeout_s: float = 120.0, target: str | None = None
+    path: Path,
+    rpc: str | None,
+    key: str = "",
+    timeout_s: float = 120.0,
+    target: str | None = None,
+    input_size: str | None = None,
 ) -> Iterator[Subject]:
     """Opens a model of any kind for evaluation; devices are released at the end of the block.
 
@@ -164,8 +173,10 @@ def open_subject(
             raise OptionError(option, value, "is for bundles; compile the model first, with `shufflec compile`")
     if rpc is not None and target is not None:
         raise OptionError("--target", target, "runs on an emulated board, --rpc on a real one", "give one of the two")
+    if input_size is not None and path.suffix not in SUFFIXES:
+        raise OptionError("--input-size", input_size, f"{path} has its own", "leave the option out")
     if path.suffix in SUFFIXES:
-        yield _open_checkpoint(path)
+        yield _open_checkpoint(path, input_size)
     elif path.suffix == ".onnx":
         yield _open_onnx(path)
     elif path.is_dir():
@@ -176,11 +187,15 @@ def open_subject(
         raise InputFileError(path, problem, f"expected {KINDS}, a .onnx model or a bundle")
 
 
-def _open_checkpoint(path: Path) -> Subject:
+def _open_checkpoint(path: Path, input_size: str | None) -> Subject:
+    from shufflec.models.architecture import parse_input_size
+    from shufflec.models.checkpoint import check_matches
     from shufflec.models.foreign.load import open_checkpoint
     from shufflec.training.evaluate import torch_predict
 
-    opened = open_checkpoint(path)
+    size = parse_input_size(input_size) if input_size is not None else None
+    opened = open_checkpoint(path, size)
+    check_matches(path, opened.checkpoint, input_size=size)
     checkpoint, notes = opened.checkpoint, stderr_console()
     for note in opened.notes:
         notes.print(note, markup=False)

@@ -38,6 +38,7 @@ def eval_stages(
     target: str | None,
     float_model: Path | None,
     images: int | None,
+    input_size: str | None,
     rpc: str | None,
     key: str,
     timeout: float,
@@ -52,7 +53,7 @@ def eval_stages(
     from shufflec.profiling.stages import DEFAULT_SLOW_IMAGES, compare_stages
 
     dataset = open_dataset(data, split)
-    with _open(model, data, target, float_model, rpc, key, timeout) as staged:
+    with _open(model, data, target, float_model, input_size, rpc, key, timeout) as staged:
         check_names(data, dataset, staged.class_names)
         with progress_bar() as bar:
             task = bar.add_task("evaluate", total=None, note="")
@@ -78,9 +79,18 @@ def eval_stages(
 
 @contextmanager
 def _open(
-    model: Path, data: str, target: str | None, float_model: Path | None, rpc: str | None, key: str, timeout: float
+    model: Path,
+    data: str,
+    target: str | None,
+    float_model: Path | None,
+    input_size: str | None,
+    rpc: str | None,
+    key: str,
+    timeout: float,
 ) -> Iterator[Staged]:
     if model.is_dir():
+        if input_size is not None:
+            raise OptionError("--input-size", input_size, f"{model} has its own", "leave the option out")
         with _open_bundle(model, target, float_model, rpc, key, timeout) as staged:
             yield staged
     elif not model.is_file():
@@ -88,7 +98,7 @@ def _open(
     elif target is None and rpc is not None:
         raise OptionError("--rpc", rpc, "is for bundles", "say with --target what board it is, or compile the model")
     else:
-        with _open_model(model, data, target, float_model, rpc, key, timeout) as staged:
+        with _open_model(model, data, target, float_model, input_size, rpc, key, timeout) as staged:
             yield staged
 
 
@@ -108,13 +118,20 @@ def _open_bundle(
 
 @contextmanager
 def _open_model(
-    path: Path, data: str, target: str | None, float_model: Path | None, rpc: str | None, key: str, timeout: float
+    path: Path,
+    data: str,
+    target: str | None,
+    float_model: Path | None,
+    input_size: str | None,
+    rpc: str | None,
+    key: str,
+    timeout: float,
 ) -> Iterator[Staged]:
     """Quantizes the model on the data set's train split and, with a target, compiles it, for this once."""
     from shufflec.backends.bundle import write_bundle
     from shufflec.backends.compile import safe_name
     from shufflec.cli.compile import compile_prepared
-    from shufflec.cli.model_source import Stages
+    from shufflec.cli.model_source import Stages, model_source
     from shufflec.ir.pipeline import lower
     from shufflec.models.families import architecture_from_dict
     from shufflec.profiling.open_stages import float_stage, model_stages
@@ -126,13 +143,15 @@ def _open_model(
     work = Stages()
     with progress_bar() as bar:
         work.show(bar)
+        wishes = {} if input_size is None else {"input_size": input_size}
+        stem, source = model_source(path, wishes, False, work)
         work("quantizing")
-        prepared = prepare_model(path, data=data, progress=lambda done, total: work("quantizing", done, total))
+        prepared = prepare_model(source, data=data, progress=lambda done, total: work("quantizing", done, total))
         for note in prepared.notes:
             work.say(note)
         if prepared.float_model is not None and float_model is not None:
             raise OptionError("--float", float_model, f"{path} is a float model itself", "leave the option out")
-        name = safe_name(path.stem)
+        name = safe_name(stem)
         compiled = compile_prepared(prepared, board, name, work) if board is not None else None
         work.done()
     missing = f"{path} came quantized; --float MODEL gives the float one"

@@ -125,6 +125,14 @@ def test_classes_that_are_not_the_models(small, capsys, tmp_path, classes, words
     assert (output.out, output.err.count("\n")) == ("", 1)
 
 
+def test_the_input_size_of_a_checkpoint_that_says_its_own(small, capsys, tmp_path):
+    folder = photos(tmp_path / "photos", ["ant", "bee", "cat"])
+    assert run(capsys, small, "--data", folder, "--input-size", 32).err == ""
+    output = run(capsys, small, "--data", folder, "--input-size", "64", code=ExitCode.BAD_INPUT)
+    assert "holds input_size (32, 32) instead of (64, 64)" in output.err
+    assert "has its own" in run(capsys, "a.onnx", "--data", folder, "--input-size", "64", code=ExitCode.USAGE).err
+
+
 def test_the_same_classes_in_another_order(small, capsys, tmp_path):
     images, labels = np.zeros((30, 8, 8), np.uint8), np.arange(30) % 3
     np.savez(tmp_path / "set.npz", images=images, labels=labels, class_names=["cat", "ant", "bee"])
