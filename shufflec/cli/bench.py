@@ -59,7 +59,7 @@ def peers(
 
     ncnn, ONNX Runtime, MNN, LiteRT and ExecuTorch come from their arm64 packages, run by an arm64 Python under
     emulation; the first use downloads them (180 MB). All engines get the same network with the same random weights
-    and run on 1 thread. Takes about half an hour; what was measured is kept, so that the command goes on where it was
+    and run on 1 thread. Takes about an hour; what was measured is kept, so that the command goes on where it was
     stopped.
 
     Examples:
