@@ -78,7 +78,7 @@ def board_ceilings(target: Target, threads: int) -> Ceilings | None:
         cache_bytes=sum(cache.size_bytes for cache in target.caches.values()),
         loads_counted=loads_ns > 0,
         stores_counted=time.store_miss_ns > 0,
-        writes_counted=core.waits_for_writes,
+        writes_counted=core.write_lines >= 1,
     )
 
 

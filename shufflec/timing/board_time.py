@@ -7,9 +7,10 @@ Of each block, over all its executions:
     milliseconds = core + memory - overlap x the smaller of the two
 
 `refill`, `stream_line_ns` and `overlap` belong to the core (data/<core>.toml), the three parameters to the board. A
-DRAM line is a fill of the last cache and, on a core that waits for writes, a dirty line that leaves it; elsewhere the
-store miss that made it dirty pays for it. Lines not prefetched are the fills of blocks with more streams of loads than
-the core's prefetcher follows. The two fitted memory terms trade off against each other: they are not physical.
+DRAM line is a fill of the last cache; a dirty line that leaves it counts as the core's `write_lines` of them: none
+where the core does not wait for it, so that the store miss that made it dirty pays. Lines not prefetched are the fills
+of blocks with more streams of loads than the core's prefetcher follows. The two fitted memory terms trade off against
+each other: they are not physical.
 """
 
 from __future__ import annotations
@@ -118,7 +119,7 @@ def _terms(core: Core, clock_hz: float, counts: np.ndarray, values: np.ndarray) 
     """[3] milliseconds that the three parameters multiply, where `values` of them say which side hides the other, and
     those that no parameter does."""
     cycles = counts[:, 0] + core.refill_cycles * counts[:, 1]
-    lines = counts[:, 3] + counts[:, 4] if core.waits_for_writes else counts[:, 3]
+    lines = counts[:, 3] + core.write_lines * counts[:, 4]
     terms = np.stack([cycles * 1e3 / clock_hz, counts[:, 2] * 1e-6, lines * 1e-6], axis=1)
     fixed = core.stream_line_ns * 1e-6 * counts[:, 5]
     core_bound = terms[:, 0] * values[0] >= terms[:, 1:] @ values[1:] + fixed

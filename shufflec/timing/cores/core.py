@@ -47,8 +47,7 @@ class Core:
     base register that an address updates. refill_cycles: what an L1 load miss costs beside the block's cycles. overlap:
     share of the shorter of core and memory time that the longer hides. prefetch_streams: how many streams of loads the
     prefetcher follows (0: as many as there are); in a block with more, a line from DRAM takes stream_line_ns longer.
-    waits_for_writes: a dirty line that leaves the last cache costs as much as one that is filled. sources: of the
-    figures.
+    write_lines: what a dirty line that leaves the last cache costs, in lines filled from DRAM. sources: of the figures.
     """
 
     name: str
@@ -62,7 +61,7 @@ class Core:
     overlap: float
     prefetch_streams: int
     stream_line_ns: float
-    waits_for_writes: bool
+    write_lines: float
     ports: tuple[str, ...]
     costs: dict[str, Cost]
     sources: dict[str, str]
@@ -104,7 +103,7 @@ def read_core(path: Path) -> Core:
     sizes = (table["width"], table.get("queue", 0), table.get("window", 0))
     pipeline = (table.get("address_early", 0), table["update_latency"])
     streams = (table.get("prefetch_streams", 0), table.get("stream_line_ns", 0.0))
-    memory = (table["refill_cycles"], table["overlap"], *streams, table.get("waits_for_writes", True))
+    memory = (table["refill_cycles"], table["overlap"], *streams, table["write_lines"])
     return Core(table["name"], table["kind"], *sizes, *pipeline, *memory, ports, costs, table["sources"])
 
 

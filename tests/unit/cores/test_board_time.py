@@ -69,14 +69,14 @@ def test_overlap_hides_a_share_of_the_shorter_time_in_each_block():
 
 
 def test_a_core_that_does_not_wait_for_writes_and_follows_few_streams():
-    core = replace(CORE, waits_for_writes=False, stream_line_ns=50.0, overlap=0.5)
+    core = replace(CORE, write_lines=0.0, stream_line_ns=50.0, overlap=0.5)
     # 1 ms of cycles, 1000 fills at 6 ns and 400 of them 50 ns longer: 0.026 ms, half of it hidden; writes cost nothing.
     counts = np.array([[1.5e6 / 1.05, 0, 0, 1000, 7000, 400]])
     assert estimate_ms(core, CLOCK, counts, TRUE) == pytest.approx(1 + 0.5 * 0.026)
 
 
 def test_fit_finds_the_true_parameters_of_a_core_that_follows_few_streams():
-    core = replace(CORE, waits_for_writes=False, stream_line_ns=50.0)
+    core = replace(CORE, write_lines=0.5, stream_line_ns=50.0)
     found = fit(core, CLOCK, samples(core=core))
     assert (found.scale, found.store_miss_ns, found.dram_line_ns) == pytest.approx((1.05, 20.0, 6.0), rel=1e-6)
 
