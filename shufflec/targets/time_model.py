@@ -20,7 +20,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 
-# Four published threads: 90th percentile 8 to 15 %, worst 19 %, by a rule that was chosen watching them.
+# Four published threads: 90th percentile 8 to 15 %, worst 18 %, by a rule that was chosen watching them.
 THREADS_PERCENT = 25.0
 # A board that was not calibrated: see above.
 _OTHER_BOARD_PERCENT, _OTHER_BOARD_PAIR_PERCENT, _OTHER_BOARD_LAYER_PERCENT = 35.0, 13.0, 25.0

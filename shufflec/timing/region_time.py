@@ -29,7 +29,7 @@ BlockCycles = Callable[[list[bytes]], list[BlockEstimate]]
 class Board:
     """What time depends on. clock_hz, time: the target's. refill_cycles, overlap: of the core model (timing/cores):
     cycles of an L1 load miss; share of the shorter of core and memory time that the longer one hides, in each block.
-    prefetch_streams, stream_line_ns, write_lines: as in Core."""
+    prefetch_streams, stream_line_ns, write_lines, shared_write_lines: as in Core."""
 
     clock_hz: float
     time: TimeModel
@@ -38,12 +38,14 @@ class Board:
     prefetch_streams: int = 0
     stream_line_ns: float = 0.0
     write_lines: float = 1.0
+    shared_write_lines: float = 1.0
 
 
 def board_with(core: Core, clock_hz: float, time: TimeModel) -> Board:
     """A board with this core."""
     streams = (core.prefetch_streams, core.stream_line_ns)
-    return Board(clock_hz, time, core.refill_cycles, core.overlap, *streams, core.write_lines)
+    writes = (core.write_lines, core.shared_write_lines)
+    return Board(clock_hz, time, core.refill_cycles, core.overlap, *streams, *writes)
 
 
 @dataclass(frozen=True)
@@ -70,7 +72,7 @@ def region_time(board: Board, runs: Sequence[BlockRun], block_cycles: BlockCycle
 
         sqrt((slowest thread)^2 + (shared_line_ns x DRAM lines)^2)
 
-    where a DRAM line that is written counts as the core's `write_lines`.
+    where a DRAM line that is written counts as the core's `shared_write_lines`.
 
     Raises UnsupportedModelError when unknown instructions take more than MAX_UNKNOWN of the cycles.
     """
@@ -116,7 +118,9 @@ def _side_by_side(board: Board, threads: dict[int, list[tuple[BlockRun, BlockEst
     slowest = max(sorted(alone), key=alone.__getitem__)
     if len(threads) == 1:
         return parts[slowest]
-    memory = board.time.shared_line_ns * sum(_lines(board, run) for pairs in threads.values() for run, _ in pairs)
+    together = [run for pairs in threads.values() for run, _ in pairs]
+    written = board.shared_write_lines * sum(run.dram_writes for run in together)
+    memory = board.time.shared_line_ns * (sum(run.dram_fills for run in together) + written)
     waiting = math.hypot(alone[slowest], memory) - alone[slowest]
     return [*parts[slowest], _Part(0.0, 0.0, 0.0, waiting, {})]
 
@@ -126,18 +130,13 @@ def _block_time(board: Board, run: BlockRun, one: BlockEstimate) -> _Part:
     compute = cycle_ns * run.executions * one.cycles
     load = cycle_ns * board.refill_cycles * run.l1_load_misses
     store = board.time.store_miss_ns * run.l1_store_misses
-    dram = board.time.dram_line_ns * _lines(board, run)
+    dram = board.time.dram_line_ns * (run.dram_fills + board.write_lines * run.dram_writes)
     if 0 < board.prefetch_streams < one.streams:
         dram += board.stream_line_ns * run.dram_fills
     shown = 1 - board.overlap
     if compute + load >= store + dram:
         return _Part(compute, load, shown * store, shown * dram, one.waits)
     return _Part(shown * compute, shown * load, store, dram, one.waits)
-
-
-def _lines(board: Board, run: BlockRun) -> float:
-    """Lines filled from DRAM that a run's lines cost as much as."""
-    return run.dram_fills + board.write_lines * run.dram_writes
 
 
 def _refuse_unknown(runs: Sequence[BlockRun], estimates: Sequence[BlockEstimate]) -> None:

@@ -90,12 +90,12 @@ def test_lines_of_more_streams_than_the_prefetcher_follows_take_longer():
 
 @pytest.mark.parametrize(("write_lines", "nanoseconds"), [(0.0, 300), (1.0, 380), (2.0, 460)])
 def test_a_written_line_costs_what_the_core_says(write_lines, nanoseconds):
-    board = replace(SHARED, write_lines=write_lines)
+    board = replace(SHARED, write_lines=write_lines, shared_write_lines=3.0)
     estimate = region_time(board, [BlockRun(B, 1000, 0, 0, 30, 8)], cycles())
     assert (estimate.dram_ns, estimate.dram_lines) == (nanoseconds, 38)
     four = region_time(board, [BlockRun(B, 100, 0, 0, 30, 8, 1, thread) for thread in range(4)], cycles())
-    lines = 30 + write_lines * 8
-    assert four.total_ns == pytest.approx(np.hypot(400 + 10 * lines, 25 * 4 * lines), abs=1e-3)
+    together = 25 * 4 * (30 + 3 * 8)
+    assert four.total_ns == pytest.approx(np.hypot(400 + nanoseconds, together), abs=1e-3)
 
 
 def test_the_slowest_thread_counts_with_its_own_misses():

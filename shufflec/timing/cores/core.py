@@ -47,7 +47,8 @@ class Core:
     base register that an address updates. refill_cycles: what an L1 load miss costs beside the block's cycles. overlap:
     share of the shorter of core and memory time that the longer hides. prefetch_streams: how many streams of loads the
     prefetcher follows (0: as many as there are); in a block with more, a line from DRAM takes stream_line_ns longer.
-    write_lines: what a dirty line that leaves the last cache costs, in lines filled from DRAM. sources: of the figures.
+    write_lines: what a dirty line that leaves the last cache costs, in lines filled from DRAM; shared_write_lines: the
+    same where several threads share the memory. sources: of the figures.
     """
 
     name: str
@@ -62,6 +63,7 @@ class Core:
     prefetch_streams: int
     stream_line_ns: float
     write_lines: float
+    shared_write_lines: float
     ports: tuple[str, ...]
     costs: dict[str, Cost]
     sources: dict[str, str]
@@ -103,7 +105,7 @@ def read_core(path: Path) -> Core:
     sizes = (table["width"], table.get("queue", 0), table.get("window", 0))
     pipeline = (table.get("address_early", 0), table["update_latency"])
     streams = (table.get("prefetch_streams", 0), table.get("stream_line_ns", 0.0))
-    memory = (table["refill_cycles"], table["overlap"], *streams, table["write_lines"])
+    memory = (table["refill_cycles"], table["overlap"], *streams, table["write_lines"], table["shared_write_lines"])
     return Core(table["name"], table["kind"], *sizes, *pipeline, *memory, ports, costs, table["sources"])
 
 
