@@ -30,6 +30,11 @@ class QuantizeResult:
     layers: list[LayerError]
 
     @property
+    def trained(self) -> bool:
+        """Whether the quantized network was trained."""
+        return self.controlled is not None and self.controlled.found.chosen.trained
+
+    @property
     def problem(self) -> str:
         """Why the accuracy is not what was asked for, in words; "" when it is, or when nothing was asked."""
         if self.controlled is None:
@@ -51,10 +56,10 @@ def check_met(output: Path, result: QuantizeResult) -> None:
     """Raises UnsupportedModelError when the model that was written lost more accuracy than allowed."""
     if result.problem:
         assert result.controlled is not None
-        trained = result.controlled.found.chosen.trained
-        hint = "allow more with --max-drop, or train " + ("longer: --epochs" if trained else "it: --method qat")
+        longer = "longer: --epochs" if result.trained else "it: --method qat"
+        hint = f"allow more with --max-drop, or train {longer}"
         if result.controlled.found.met:
-            hint = "train longer: --epochs" if trained else "train it: --method qat; or let it decide: --decide-on test"
+            hint = f"train {longer}; or let it decide: --decide-on test"
         raise UnsupportedModelError(f"{output}: {result.problem}", f"it was written all the same; {hint}")
 
 
@@ -102,7 +107,7 @@ def show(output: Path, result: QuantizeResult, every_layer: bool) -> None:
     if result.controlled is not None:
         console.print(_tried(result.controlled))
     if result.layers:
-        _show_layers(result.layers, every_layer)
+        _show_layers(result.layers, every_layer, result.trained)
     if result.loss is not None:
         console.print(_accuracy(result.loss))
     console.print(f"Wrote {output}", markup=False)
@@ -142,7 +147,7 @@ def _tried(controlled: ControlledModel) -> Table:
     return table
 
 
-def _show_layers(layers: list[LayerError], every_layer: bool) -> None:
+def _show_layers(layers: list[LayerError], every_layer: bool, trained: bool) -> None:
     from rich.table import Table
 
     from shufflec.quantize.sensitivity import worst_layers
@@ -158,7 +163,8 @@ def _show_layers(layers: list[LayerError], every_layer: bool) -> None:
             table.add_row(error.layer, _decibels(error.sqnr_db), _decibels(error.alone_db), style=style)
         console.print(table)
     named = ", ".join(f"{error.layer} ({_decibels(error.alone_db)})" for error in worst)
-    console.print(f"Layers that lose most by themselves: {named}.", markup=False)
+    moved = " Training has moved what they carry away from float." if trained else ""
+    console.print(f"Layers that lose most by themselves: {named}.{moved}", markup=False)
 
 
 def _decibels(value: float | None) -> str:

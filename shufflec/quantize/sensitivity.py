@@ -6,6 +6,9 @@ what the quantized network's integers stand for:
     sqnr    as the layer's output comes out of the quantized network, with all that the layers before it did
     alone   as it comes out when the layer reads the float network's tensors: what this layer itself loses, by rounding
             its weights, what it reads, and what it writes
+
+After quantization-aware training both also count what training has changed on purpose: a network that gives up an
+outlier looks bad here and is right.
 """
 
 from __future__ import annotations

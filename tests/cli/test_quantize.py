@@ -263,6 +263,7 @@ def test_training_recovers_and_compiles(tiny, tmp_path, capsys):
     shown = capsys.readouterr().out
     assert "Tried, decided on 40 images of the test split, which the accuracy is of as well" in shown
     assert "chosen" in shown and "Layers that lose most by themselves: " in shown
+    assert "Training has moved what they carry away from float." in " ".join(shown.split())
 
 
 def test_interrupted_training_leaves_no_model_and_goes_on(tiny, tmp_path, capsys, monkeypatch):
