@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from shufflec.data.preprocessing import Preprocessing
 from shufflec.quantize.image_statistics import ImageStatistics
-from shufflec.quantize.stem_statistics import Fit
+from shufflec.quantize.stem_statistics import SUSPICIOUS, Fit
 
 # Photographs prepared with ImageNet's mean and deviation stay within 1 and 0.6 to 1.4; handwritten digits, black on
 # white or white on black, within 1.5 and 2.
@@ -25,20 +25,23 @@ def unlikeness(
     held against what the network remembers of the training's, where it does; then that decides.
     """
     if stem is not None and not same_data:
-        return (_far(stem, statistics, preprocessing),) if stem.is_far else ()
+        return _unlike_remembered(stem, statistics, preprocessing)
     found = [_range(statistics, preprocessing)]
     if not same_data:
         found += [_grey(statistics), _small(statistics, preprocessing)]
     return tuple(f"The calibration images look unlike the training's: {words}." for words in found if words)
 
 
-def _far(stem: Fit, statistics: ImageStatistics, preprocessing: Preprocessing) -> str:
-    clues = [_range(statistics, preprocessing), _grey(statistics), _small(statistics, preprocessing)]
+def _unlike_remembered(stem: Fit, statistics: ImageStatistics, preprocessing: Preprocessing) -> tuple[str, ...]:
+    """One warning, or none: where the network finds its own images again, their size or greyness is no matter."""
+    found = (_range(statistics, preprocessing), _grey(statistics), _small(statistics, preprocessing))
+    clues = [clue for clue in found if clue is not None]
+    if not stem.is_far and not (clues and stem.distance > SUSPICIOUS):
+        return ()
     if stem.better is not None:
         clues.insert(0, f"{stem.better} they fit far better ({stem.better_distance:.2f})")
-    told = "; ".join(clue for clue in clues if clue)
     measure = f"behind the first convolution they are {stem.distance:.2f} standard deviations off"
-    return f"The calibration images look unlike the training's: {measure}{'; ' + told if told else ''}."
+    return (f"The calibration images look unlike the training's: {'; '.join((measure, *clues))}.",)
 
 
 def _range(statistics: ImageStatistics, preprocessing: Preprocessing) -> str | None:

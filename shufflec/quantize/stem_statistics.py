@@ -16,11 +16,13 @@ from torch.nn.functional import conv2d
 from shufflec.data.preprocessing import Preprocessing
 from shufflec.quantize.preparations import other_preparations, prepared_again
 
-# Ours and mindcv's published networks come to 0.02 at most on other images of their own kind; colour jitter and zoomed
-# crops in training are worth another 0.1. Doubled values, inverted ones and noise come to 0.8 and more.
+# The bundled networks come to 0.02 at most on other images of their own kind, and photographs to 0.1 where those of the
+# training were zoomed crops with jittered colours. Doubled values, inverted ones and noise come to 0.8 and more, one
+# photograph out of many to 0.5.
 FAR = 0.4
-# A wrong order of the colours changes less than anything else; it counts where turning it round halves the distance.
-_SWAPPED = 0.15
+# A wrong order of the colours changes less (0.2 to 0.3 of photographs), and so does enlarging small images: these count
+# where something else tells of them, such as half the distance with the colours turned round.
+SUSPICIOUS = 0.1
 _MOST_IMAGES = 64
 _EPSILON = 1e-5  # batch norm's own
 _DEAD = 1e-6  # channels with less of the largest variance say nothing
@@ -71,14 +73,14 @@ class Fit:
     @property
     def is_far(self) -> bool:
         """Whether the images look unlike those of the training."""
-        return self.distance > (FAR if self.better is None else _SWAPPED)
+        return self.distance > (FAR if self.better is None else SUSPICIOUS)
 
 
 def fit(stem: StemStatistics, images: np.ndarray, preprocessing: Preprocessing) -> Fit:
     """Holds images, float32 [N, 3, H, W], that were prepared by `preprocessing`, against the training's."""
     some = images[np.linspace(0, len(images) - 1, min(len(images), _MOST_IMAGES)).round().astype(int)]
     distance = stem.distance(some)
-    if distance <= _SWAPPED:
+    if distance <= SUSPICIOUS:
         return Fit(distance)
     others = {
         words: stem.distance(prepared_again(some, preprocessing, other))

@@ -7,8 +7,9 @@ import io
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, ImageEnhance
 from quantized import copied, quantized
+from sklearn.datasets import load_sample_images
 from torch.nn.functional import conv2d
 
 from shufflec.data.dataset import Dataset
@@ -146,6 +147,39 @@ def test_swapped_colours_are_seen(variant):
     stem = trained_stem(preprocessing, photographs(200, seed=1))
     (warning,) = warnings_of(photographs(60)[..., ::-1], preprocessing, stem)
     assert "with red and blue swapped they fit far better" in warning
+
+
+@pytest.fixture(scope="module")
+def real():
+    """(images as in training: zoomed crops with jittered colours; others as for calibration), of real photographs."""
+    photos = [Image.fromarray(pixels) for pixels in load_sample_images().images]
+    random = np.random.RandomState(0)
+
+    def crop(photo, least, jitter):
+        share = np.sqrt(random.uniform(least, 1))
+        width, height = int(photo.width * share), int(photo.height * share)
+        x, y = random.randint(photo.width - width + 1), random.randint(photo.height - height + 1)
+        part = photo.crop((x, y, x + width, y + height)).resize((96, 96), Image.BILINEAR)
+        for enhance in (ImageEnhance.Brightness, ImageEnhance.Contrast, ImageEnhance.Color) if jitter else ():
+            part = enhance(part).enhance(random.uniform(0.6, 1.4))
+        return np.asarray(part)
+
+    training = np.stack([crop(photos[index % 2], 0.08, True) for index in range(300)])
+    return training, np.stack([crop(photos[index % 2], 0.55, False) for index in range(60)])
+
+
+@pytest.mark.parametrize("variant", ["paper", "megvii"])
+def test_real_photographs(real, variant):
+    preprocessing = variant_preprocessing(variant, (96, 96))
+    training, others = real
+    stem = trained_stem(preprocessing, training)
+    assert warnings_of(others, preprocessing, stem) == ()
+    (warning,) = warnings_of(others[..., ::-1], preprocessing, stem)
+    assert "with red and blue swapped they fit far better" in warning
+    (warning,) = warnings_of(others[:, ::4, ::4], preprocessing, stem)
+    assert "24 pixels (median), the input's 96" in warning
+    # One photograph of the two alone is another look.
+    assert "standard deviations off" in warnings_of(others[::2], preprocessing, stem)[0]
 
 
 def test_another_preparation_is_named():
