@@ -132,6 +132,8 @@ def notes(report: AblationReport) -> list[str]:
         "taken between trainings with equal seeds: with and without shuffle these begin with equal weights. p is of "
         "the paired t test, two-sided, corrected by Holm's method for all lines of its table; below 0.05 counts as "
         "significant. The intervals are not corrected.",
+        f"No significant difference does not mean that there is none: {_seeds(report)} cannot show one that is smaller "
+        "than half the width of its interval; more seeds show more.",
         "One group has no shuffle to leave out.",
         "The paper's figures are of ImageNet at 224x224; only their direction can be compared with another data set's.",
     ]
@@ -140,6 +142,11 @@ def notes(report: AblationReport) -> list[str]:
     versions = ", ".join(f"{name} {value}" for name, value in report.environment.items())
     lines.append(f"Environment: {versions}. The same versions on the same kind of processor give the same figures.")
     return lines
+
+
+def _seeds(report: AblationReport) -> str:
+    count = len(report.seeds)
+    return "1 seed" if count == 1 else f"{count} seeds"
 
 
 def markdown(report: AblationReport) -> str:

@@ -110,6 +110,7 @@ def test_markdown_has_both_tables_and_every_sentence():
     text = words.markdown(example())
     assert text.count("\n| ---: |") == 2
     assert all(f"- {sentence}" in text for sentence in words.sentences(example()))
+    assert "does not mean that there is none: 4 seeds cannot show" in text
     assert words.SHUFFLE_TITLE not in words.markdown(example(shuffles=(True,)))
 
 
