@@ -153,7 +153,7 @@ def _column(column: _Column, axis: _Axis, unit: str) -> Markup:
         for index, value in enumerate(column.values)
     ]
     mean = column.mean
-    said = f"{mean.value:.2f}{unit}"
+    said = f"{round(mean.value, 2) + 0.0:.2f}{unit}"  # + 0.0 makes of -0.0 a 0.0
     parts = [element("title", f"{column.tip}\nmean {said}"), *dots]
     if mean.interval is not None:
         low, high = (axis(bound) for bound in mean.interval)

@@ -139,6 +139,11 @@ def test_a_perfect_network_has_an_axis_too():
     assert "nan" not in page and ">0.00 %<" in page
 
 
+def test_no_difference_is_no_negative_zero():
+    """The example's g=3 differs by nothing but rounding errors of one sign."""
+    assert ">0.00<" in html(example()) and "-0.00" not in html(example())
+
+
 def test_marks_stand_at_their_values():
     """Against the labels of the axis: seeds, means and both ends of the intervals."""
     report = example()
