@@ -12,13 +12,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import torchrun_trainings
 from torchrun_trainings import OWN, SYNC, training
 
 from shufflec.errors import InputFileError, OptionError
 from shufflec.training.distributed import ALONE, PeerError, ProcessError, Processes, peers_needed, torchrun_ranks
 from shufflec.training.sync_batch_norm import SyncBatchNorm2d
 
-_SCRIPT = Path(__file__).with_name("torchrun_trainings.py")
+_SCRIPT = Path(torchrun_trainings.__file__)
 
 
 @pytest.fixture(scope="module")
