@@ -101,7 +101,7 @@ def cache_dir(*parts: str) -> Path:
 
 
 def data_dir(name: str) -> Path:
-    """The shipped folder `targets`, `schedules` or `reports` (its data alone), in a checkout or in an installed wheel."""
+    """The shipped folder `targets`, `schedules` or `reports` (its data alone), of a checkout or an installed wheel."""
     checkout = _PACKAGE.parent / name
     if (_PACKAGE.parent / "pyproject.toml").is_file() and checkout.is_dir():
         return checkout

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from shufflec.cli.console import JsonOption, emit_json, progress_bar, stderr_console, stdout_console
+from shufflec.cli.labelled_images import check_names, tell_unreadable
 from shufflec.errors import InputFileError, OptionError
 
 if TYPE_CHECKING:
@@ -132,24 +133,6 @@ def eval_command(
         emit_json(_result(model, subject, data, split, dataset, metrics))
     else:
         _show(subject, data, split, dataset, metrics)
-
-
-def check_names(data: str, dataset: Dataset, class_names: list[str]) -> None:
-    """Raises InputFileError unless the data set's classes are the model's; says so where the model names none."""
-    from shufflec.data.dataset import are_unknown, check_classes
-
-    check_classes(data, dataset, class_names)
-    if dataset.class_names != class_names and are_unknown(class_names):
-        words = "The model does not name its classes: those of the data set are taken, in their order."
-        stderr_console().print(words)
-
-
-def tell_unreadable(dataset: Dataset) -> None:
-    """Counts and names images that could not be read, on stderr."""
-    from shufflec.data.dataset import unreadable_note
-
-    if note := unreadable_note(dataset):
-        stderr_console().print(note, markup=False)
 
 
 @contextmanager

@@ -10,6 +10,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from shufflec.cli.console import emit_json, progress_bar, stderr_console, stdout_console
+from shufflec.cli.labelled_images import check_names, tell_unreadable
 from shufflec.errors import InputFileError, OptionError, WrongResultError
 
 if TYPE_CHECKING:
@@ -48,7 +49,6 @@ def eval_stages(
 
     Raises WrongResultError, after the table, when the compiled code differs from the integer reference.
     """
-    from shufflec.cli.eval import check_names, tell_unreadable
     from shufflec.data.datasets import open_dataset
     from shufflec.profiling.stages import DEFAULT_SLOW_IMAGES, compare_stages
 

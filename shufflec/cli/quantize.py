@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from shufflec.cli.console import JsonOption, emit_json, progress_bar
+from shufflec.cli.labelled_images import tell_unreadable
 from shufflec.cli.quantize_view import QuantizeResult, check_met, show, to_json
 from shufflec.errors import OptionError
 
@@ -185,6 +186,7 @@ def _quantized(
             prepared.preprocessing,
             lambda done, total: watch("evaluate", done, total),
         )
+        tell_unreadable(test)
     return QuantizeResult(prepared, loss, controlled, layers)
 
 
