@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from shufflec.bench.cortex_m_rows import PEERS, Peer, Row
 from shufflec.reports.markup import Markup, element
-from shufflec.reports.page_style import style_sheet
+from shufflec.reports.page import card, page
 
 START = "<!-- table of reports/cortex-m.json: written by make bench-mcu -->"
 END = "<!-- end of the Cortex-M table -->"
@@ -107,29 +107,21 @@ def html(rows: list[Row]) -> str:
     heads += [element("th", name, class_="n peer" if name.endswith("*") else "n") for _, name in columns]
     body = [element("tr", *_table_cells(row, columns)) for row in rows]
     table = element("table", element("thead", element("tr", *top), element("tr", *heads)), element("tbody", *body))
-    page = element(
+    body = element(
         "main",
         element("h1", TITLE),
         element("section", element("div", table, class_="scroll"), class_="card"),
-        element(
-            "section",
-            element("h2", "What the figures are"),
+        card(
+            "What the figures are",
             element(
                 "ul",
                 *[element("li", note) for note in NOTES],
                 element("li", "* measured elsewhere, not by this bench."),
             ),
-            class_="card",
         ),
         element("footer", "Written by make bench-mcu; shufflec's figures are in the .json beside this file."),
     )
-    head = element(
-        "head",
-        Markup('<meta charset="utf-8"><meta name="viewport" content="width=device-width,initial-scale=1">'),
-        element("title", TITLE),
-        element("style", Markup(style_sheet() + _STYLE)),
-    )
-    return f'<!doctype html>\n<html lang="en">{head}<body>{page}</body></html>\n'
+    return page(TITLE, body, _STYLE)
 
 
 def _table_cells(row: Row, columns: list[tuple[str, str]]) -> list[Markup]:

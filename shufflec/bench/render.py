@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from shufflec.bench.report import OWN_NAME, BenchReport, Column, Row, network_title
 from shufflec.reports.markup import Markup, element, join
-from shufflec.reports.page_style import style_sheet
+from shufflec.reports.page import card, page
 
 TITLE = "One inference, shufflec beside other engines"
 _EQUAL = 0.05
@@ -144,22 +144,16 @@ def html(report: BenchReport) -> str:
     """The same as one self-contained page."""
     tables = [element("div", _html_table(report, columns), class_="scroll") for columns in report.tables()]
     sentences = [*verdicts(report), *disagreements(report)]
-    page = element(
+    body = element(
         "main",
         element("h1", TITLE),
         *(element("p", fact, class_="soft") for fact in _facts(report)),
         *(element("section", shown, class_="card") for shown in tables),
-        element("section", element("h2", "In one line each"), _list(sentences), class_="card"),
-        element("section", element("h2", "How each engine was run"), _list(notes(report)), class_="card"),
+        card("In one line each", _list(sentences)),
+        card("How each engine was run", _list(notes(report))),
         element("footer", "Written by `shufflec bench peers`; the same figures are in the .json beside this file."),
     )
-    head = element(
-        "head",
-        Markup('<meta charset="utf-8"><meta name="viewport" content="width=device-width,initial-scale=1">'),
-        element("title", TITLE),
-        element("style", Markup(style_sheet() + _TABLE_STYLE)),
-    )
-    return f'<!doctype html>\n<html lang="en">{head}<body>{page}</body></html>\n'
+    return page(TITLE, body, _TABLE_STYLE)
 
 
 def _html_table(report: BenchReport, columns: Sequence[Column]) -> Markup:

@@ -6,38 +6,28 @@ from shufflec.reports import ablation_words as words
 from shufflec.reports.ablation import AblationReport
 from shufflec.reports.ablation_chart import STYLE, error_chart, legend, shuffle_chart
 from shufflec.reports.markup import Markup, element, join
-from shufflec.reports.page_style import style_sheet
+from shufflec.reports.page import card, page
 
 _KEY = "Faint dots are single trainings; the full dot is their mean, the bar its 95 % interval."
 
 
 def html(report: AblationReport) -> str:
     """The whole page as text. Equal reports give equal pages; every string is escaped."""
-    page = [
+    parts = [
         element("h1", words.TITLE),
         element("p", words.facts(report), class_="soft"),
-        _card("In one line each", _list(words.sentences(report))),
-        _card("Top-1 error", legend(), error_chart(report), _caption(_KEY)),
+        card("In one line each", _list(words.sentences(report))),
+        card("Top-1 error", legend(), error_chart(report), _caption(_KEY)),
     ]
     if shuffles := words.shuffle_table(report):
         note = "Points of top-1 error less with shuffle: above the dashed line the shuffle helps, below it harms."
-        page.append(_card(words.SHUFFLE_TITLE, _caption(note), shuffle_chart(report), _table(shuffles)))
-    page += [
-        _card(words.GROUPS_TITLE, _table(words.groups_table(report))),
-        _card("How it was measured", _list(words.notes(report))),
+        parts.append(card(words.SHUFFLE_TITLE, _caption(note), shuffle_chart(report), _table(shuffles)))
+    parts += [
+        card(words.GROUPS_TITLE, _table(words.groups_table(report))),
+        card("How it was measured", _list(words.notes(report))),
         element("footer", "Written by `shufflec ablate`; the same figures are in the .json beside this file."),
     ]
-    head = element(
-        "head",
-        Markup('<meta charset="utf-8"><meta name="viewport" content="width=device-width,initial-scale=1">'),
-        element("title", words.TITLE),
-        element("style", Markup(style_sheet() + STYLE)),
-    )
-    return f'<!doctype html>\n<html lang="en">{head}<body>{element("main", *page)}</body></html>\n'
-
-
-def _card(title: str, *children: object) -> Markup:
-    return element("section", element("h2", title), *children, class_="card")
+    return page(words.TITLE, element("main", *parts), STYLE)
 
 
 def _caption(text: str) -> Markup:

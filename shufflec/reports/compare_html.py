@@ -6,7 +6,8 @@ from shufflec.profiling.compare import Comparison, Row
 from shufflec.reports import wording
 from shufflec.reports.compare_words import change_words, row_verdict, sentence, side_line
 from shufflec.reports.markup import Markup, element, svg
-from shufflec.reports.page_style import colour, style_sheet
+from shufflec.reports.page import card, page
+from shufflec.reports.page_style import colour
 
 WIDTH = 1000
 _NAME_WIDTH, _VALUE_WIDTH, _BAR, _GAP = 250, 110, 12, 8
@@ -18,22 +19,16 @@ _COLOURS = [*wording.CATEGORIES, wording.OTHER]
 def render(comparison: Comparison) -> str:
     """The whole page as text. Equal comparisons give equal pages; every string is escaped."""
     title = "shufflec compare: " + ", ".join(f"{side.letter} {side.label}" for side in comparison.sides)
-    head = element(
-        "head",
-        Markup('<meta charset="utf-8"><meta name="viewport" content="width=device-width,initial-scale=1">'),
-        element("title", title),
-        element("style", Markup(style_sheet())),
-    )
     body = element(
         "main",
         element("header", element("h1", "Compared"), *[element("p", _key(i), side_line(side), class_="soft")
                                                         for i, side in enumerate(comparison.sides)]),
         _verdicts(comparison),
-        _card("Layer by layer", bars(comparison)),
-        _card("The same as a table", element("div", _table(comparison), class_="scroll")),
+        card("Layer by layer", bars(comparison)),
+        card("The same as a table", element("div", _table(comparison), class_="scroll")),
         element("footer", "Written by shufflec. Ranges hold in 9 of 10 cases; see targets for where they come from."),
     )  # fmt: skip
-    return f'<!doctype html>\n<html lang="en">{head}<body>{body}</body></html>\n'
+    return page(title, body)
 
 
 def _key(index: int) -> Markup:
@@ -43,10 +38,6 @@ def _key(index: int) -> Markup:
 
 def _style(index: int) -> str:
     return colour(_COLOURS[index])
-
-
-def _card(title: str, *children: object) -> Markup:
-    return element("section", element("h2", title), *children, class_="card")
 
 
 def _verdicts(comparison: Comparison) -> Markup:

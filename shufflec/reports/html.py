@@ -6,7 +6,7 @@ from shufflec.reports import cost_words, wording
 from shufflec.reports.charts import class_chart, layer_chart, legend, memory_chart
 from shufflec.reports.html_cost import roofline_content, waits_content
 from shufflec.reports.markup import Markup, element, join
-from shufflec.reports.page_style import style_sheet
+from shufflec.reports.page import card, page
 from shufflec.reports.schema import Cost, Report, Roofline
 from shufflec.reports.shuffle_diagram import DRAWN_COLUMNS, DRAWN_ROWS, shuffle_diagram
 
@@ -14,12 +14,6 @@ from shufflec.reports.shuffle_diagram import DRAWN_COLUMNS, DRAWN_ROWS, shuffle_
 def render(report: Report) -> str:
     """The whole page as text. Equal reports give equal pages; every string of the report is escaped."""
     title = wording.title(report)
-    head = element(
-        "head",
-        Markup('<meta charset="utf-8"><meta name="viewport" content="width=device-width,initial-scale=1">'),
-        element("title", f"{title} on {report.target.title}"),
-        element("style", Markup(style_sheet())),
-    )
     body = element(
         "main",
         _header(report),
@@ -34,7 +28,7 @@ def render(report: Report) -> str:
         _method(report),
         element("footer", "Written by shufflec; the same figures are in report.json, beside this file."),
     )
-    return f'<!doctype html>\n<html lang="en">{head}<body>{body}</body></html>\n'
+    return page(f"{title} on {report.target.title}", body)
 
 
 def _badge(words: str, style: str) -> Markup:
@@ -46,11 +40,6 @@ def _cost_badge(report: Report) -> Markup:
     if report.cost is None:
         return _badge("not profiled yet", "note")
     return _badge(report.cost.kind, "good" if report.cost.kind == "measured" else "note")
-
-
-def _card(title: object, *children: object, badge: Markup | None = None) -> Markup:
-    heading = element("h2", title, " " if badge else None, badge)
-    return element("section", heading, *children, class_="card")
 
 
 def _header(report: Report) -> Markup:
@@ -169,7 +158,7 @@ def _layers(report: Report) -> Markup:
     titles = {"instructions": "Instructions per layer", "ms": "Time per layer", "MACs": "MACs per layer"}
     badge = None if unit == "MACs" else _cost_badge(report)
     table = element("details", element("summary", "The same as a table"), _layer_table(report))
-    return _card(titles[unit], legend(report), layer_chart(report), table, badge=badge)
+    return card(titles[unit], legend(report), layer_chart(report), table, badge=badge)
 
 
 def _layer_table(report: Report) -> Markup:
@@ -208,7 +197,7 @@ def _layer_table(report: Report) -> Markup:
 
 
 def _cost_card(report: Report, title: str, content: list[Markup]) -> Markup | None:
-    return _card(title, *content, badge=_cost_badge(report)) if content else None
+    return card(title, *content, badge=_cost_badge(report)) if content else None
 
 
 def _waits_title(report: Report) -> str:
@@ -220,7 +209,7 @@ def _classes(report: Report) -> Markup | None:
     if report.cost is None or not report.cost.instructions_by_class:
         return None
     badge = _badge("counted in an emulator", "note")
-    return _card("Instructions by class", class_chart(report.cost.instructions_by_class), badge=badge)
+    return card("Instructions by class", class_chart(report.cost.instructions_by_class), badge=badge)
 
 
 def _memory(report: Report) -> Markup | None:
@@ -230,13 +219,13 @@ def _memory(report: Report) -> Markup | None:
         "Every activation lies in one arena that is planned at compile time. Each block is a tensor: from the layer "
         "that writes it to the last one that reads it, left to right; its bytes in the arena, bottom to top."
     )
-    return _card("Memory over time", element("p", text, class_="soft"), legend(report), memory_chart(report))
+    return card("Memory over time", element("p", text, class_="soft"), legend(report), memory_chart(report))
 
 
 def _shuffle(report: Report) -> Markup:
     shuffle = report.shuffle
     if not shuffle.sites:
-        return _card("The channel shuffle", element("p", wording.shuffle_line(report), class_="soft"))
+        return card("The channel shuffle", element("p", wording.shuffle_line(report), class_="soft"))
     site, copied = shuffle.sites[0], wording.kibibytes(shuffle.copied_bytes)
     text = (
         f"{wording.shuffle_line(report)}. As copies they would read and write {copied} each way "
@@ -253,7 +242,7 @@ def _shuffle(report: Report) -> Markup:
         element("thead", element("tr", *[element("th", head) for head in ("written by", "transposed", "tensor")])),
         element("tbody", *[element("tr", *[element("td", cell) for cell in cells]) for cells in rows]),
     )
-    return _card(
+    return card(
         "The channel shuffle, before and after",
         element("p", f"{text} ({drawn}).", class_="soft"),
         shuffle_diagram(site, report.variant),
@@ -277,4 +266,4 @@ def _method(report: Report) -> Markup:
     items.append(("accuracy", wording.accuracy_line(report)))
     items += sorted(report.environment.items())
     rows = [join((element("dt", name), element("dd", value))) for name, value in items]
-    return _card("How this was made", element("dl", *rows), badge=_cost_badge(report))
+    return card("How this was made", element("dl", *rows), badge=_cost_badge(report))

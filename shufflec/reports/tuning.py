@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from shufflec.reports.markup import Markup, element, join, svg
-from shufflec.reports.page_style import colour, style_sheet
+from shufflec.reports.page import card, page
+from shufflec.reports.page_style import colour
 from shufflec.reports.wording import category, percent
 from shufflec.tuning.outcome import Outcome, TunedTask
 
@@ -16,18 +17,12 @@ _VALUE_WIDTH = 210
 def render(outcome: Outcome) -> str:
     """The whole page as text. Equal outcomes give equal pages; every string is escaped."""
     title = f"Tuning {outcome.name} for {outcome.title}"
-    head = element(
-        "head",
-        Markup('<meta charset="utf-8"><meta name="viewport" content="width=device-width,initial-scale=1">'),
-        element("title", title),
-        element("style", Markup(style_sheet())),
-    )
     body = element(
         "main",
         element("header", element("h1", title), element("p", f"{outcome.target} ", _badge(outcome), class_="soft")),
         _figures(outcome),
-        _card("Time per workload", _legend(outcome), _gain_chart(outcome), _table(outcome), badge=_badge(outcome)),
-        _card(
+        card("Time per workload", _legend(outcome), _gain_chart(outcome), _table(outcome), badge=_badge(outcome)),
+        card(
             "How it got there",
             element(
                 "p",
@@ -42,15 +37,11 @@ def render(outcome: Outcome) -> str:
         _method(outcome),
         element("footer", "Written by shufflec tune."),
     )
-    return f'<!doctype html>\n<html lang="en">{head}<body>{body}</body></html>\n'
+    return page(title, body)
 
 
 def _badge(outcome: Outcome) -> Markup:
     return element("span", outcome.kind, class_=f"badge {'good' if outcome.kind == 'measured' else 'note'}")
-
-
-def _card(title: str, *children: object, badge: Markup | None = None) -> Markup:
-    return element("section", element("h2", title, " " if badge else None, badge), *children, class_="card")
 
 
 def _figure(name: str, value: str, *notes: str) -> Markup:
@@ -186,7 +177,7 @@ def _problems(outcome: Outcome) -> Markup | None:
         return None
     items = [element("li", problem) for problem in outcome.problems[:200]]
     badge = element("span", f"{outcome.wrong} wrong", class_="badge bad") if outcome.wrong else None
-    return _card("Candidates that failed", element("ul", *items, class_="small"), badge=badge)
+    return card("Candidates that failed", element("ul", *items, class_="small"), badge=badge)
 
 
 def _method(outcome: Outcome) -> Markup:
@@ -203,7 +194,7 @@ def _method(outcome: Outcome) -> Markup:
         ("search", "MetaSchedule's evolutionary search over each kernel's own tilings, with a learned cost model"),
         ("records", outcome.records),
     ]
-    return _card("How this was made", element("dl", *[join((element("dt", a), element("dd", b))) for a, b in items]))
+    return card("How this was made", element("dl", *[join((element("dt", a), element("dd", b))) for a, b in items]))
 
 
 def _text(x: float, y: float, value: object, style: str = "") -> Markup:
