@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from shufflec.cli.console import JsonOption, emit_json, progress_bar, stderr_console, stdout_console
+from shufflec.cli.console import JsonOption, counted_progress, emit_json, stderr_console, stdout_console
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -82,7 +80,7 @@ def peers(
 
         check_readme(readme)
     err = stderr_console()
-    with _shown_progress() as advance:
+    with counted_progress("bench") as advance:
         report = run_bench(boards, networks, engine, lambda words: err.print(words, markup=False), advance, fresh)
     report = added(earlier, report) if earlier is not None else report
     text = report.to_json()
@@ -127,7 +125,7 @@ def shapes(
     from shufflec.files import write_atomic
 
     boards, networks = _chosen(targets, groups)
-    with _shown_progress() as advance:
+    with counted_progress("bench") as advance:
         report = run_shapes(boards, networks, advance, fresh)
     contents = {"arm-linux-shapes.json": report.to_json(), "arm-linux-shapes.md": markdown(report)}
     written = [write_atomic(output / name, content) for name, content in contents.items()]
@@ -157,7 +155,7 @@ def shuffle(
     from shufflec.bench.shuffle import run_shuffle_bench
 
     boards, networks = _chosen(targets, groups)
-    with _shown_progress() as advance:
+    with counted_progress("bench") as advance:
         rows = run_shuffle_bench(boards, networks, advance)
     if json:
         emit_json({"rows": [row.to_dict() for row in rows]})
@@ -183,22 +181,6 @@ def _chosen(targets: str, groups: str, others: tuple[str, ...] = ()) -> tuple[li
     return [load_target(name.strip()) for name in targets.split(",")], [
         None if word in others else int(word) for word in numbers
     ]
-
-
-@contextmanager
-def _shown_progress() -> Iterator[Callable[[str, int, int], None]]:
-    """A function to call before each measurement: a bar on a terminal, one line each elsewhere."""
-    err = stderr_console()
-    with progress_bar() as bar:
-        task = bar.add_task("bench", total=None, note="")
-
-        def advance(what: str, done: int, total: int) -> None:
-            if err.is_terminal:
-                bar.update(task, description=what, completed=done, total=total)
-            else:
-                err.print(f"{done + 1}/{total} {what}", markup=False)
-
-        yield advance
 
 
 def _print(lines: list[list[str]], sentences: list[str]) -> None:

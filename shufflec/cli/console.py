@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated
 
@@ -53,3 +53,20 @@ def progress_bar(transient: bool = True) -> Iterator[Progress]:
         disable=not console.is_terminal,
     ) as progress:
         yield progress
+
+
+@contextmanager
+def counted_progress(name: str) -> Iterator[Callable[[str, int, int], None]]:
+    """A function to call before each step with what it is, how many are done and of how many: a bar on a terminal, one
+    line a step elsewhere. name: of the bar until the first step."""
+    console = stderr_console()
+    with progress_bar() as bar:
+        task = bar.add_task(name, total=None, note="")
+
+        def advance(what: str, done: int, total: int) -> None:
+            if console.is_terminal:
+                bar.update(task, description=what, completed=done, total=total)
+            else:
+                console.print(f"{done + 1}/{total} {what}", markup=False)
+
+        yield advance

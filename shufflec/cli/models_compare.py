@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from shufflec.cli.console import emit_json, progress_bar, stderr_console, stdout_console
+from shufflec.cli.console import counted_progress, emit_json, stdout_console
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -59,19 +59,9 @@ def _wide_console(more: int) -> Console:
 
 
 def _measured(networks: Sequence[AnyArchitecture], boards: Sequence[Target]) -> NetworkCosts:
-    """A bar on a terminal, one line a measurement elsewhere."""
     from shufflec.bench.network_costs import measure_costs
 
-    console = stderr_console()
-    with progress_bar() as bar:
-        task = bar.add_task("measure", total=None, note="")
-
-        def advance(what: str, done: int, total: int) -> None:
-            if console.is_terminal:
-                bar.update(task, description=what, completed=done, total=total)
-            else:
-                console.print(f"{done + 1}/{total} {what}", markup=False)
-
+    with counted_progress("measure") as advance:
         return measure_costs(networks, boards, advance)
 
 
