@@ -126,9 +126,10 @@ def prepared_model(source: object, data: str | None, stages: Stages) -> Prepared
     from shufflec.quantize.model_info import read_model_info, write_model_info
     from shufflec.quantize.prepare import PreparedModel, prepare_model
 
+    test = None
     if data is not None and isinstance(source, Checkpoint) and not source.random_weights:
-        # Now, and not behind minutes of quantizing.
-        check_classes(data, open_dataset(data, "test"), source.class_names)
+        test = open_dataset(data, "test")
+        check_classes(data, test, source.class_names)  # now, and not behind minutes of quantizing
     prepared = prepare_model(source, data=data, progress=lambda done, total: stages("quantizing", done, total))
     for note in prepared.notes:
         stages.say(note)
@@ -136,7 +137,8 @@ def prepared_model(source: object, data: str | None, stages: Stages) -> Prepared
     known = "accuracy" in prepared.info or prepared.info["random_weights"]
     if known or prepared.float_model is None or (data is None and images != "digits"):
         return prepared
-    test = open_dataset(images, "test")
+    if test is None:
+        test = open_dataset(images, "test")
     if len(test) > MOST_TEST_IMAGES:
         stages.say(f"{len(test)} test images: not evaluated here; `shufflec quantize` and `shufflec eval` do.")
         return prepared
